@@ -30,7 +30,7 @@ from shardpack.commit.lease import busy
 from shardpack.commit.scratch import ScratchDir, new_scratch
 from shardpack.errors import OutputExistsError
 from shardpack.format.layout import FOLDER, MANIFEST_PATH, WORK_FOLDER
-from shardpack.storage.atomic import create_file, fsync_file, sync_folder, write_file
+from shardpack.storage.atomic import create_file, fsync_file, make_folder, sync_folder, write_file
 from shardpack.storage.local_file import open_regular
 from shardpack.storage.lock import Flock, FolderLock, system_flock
 
@@ -102,14 +102,16 @@ class FolderTarget:
             lock.release()
         if self._shared and self.size(MANIFEST_PATH) is None:
             return  # a folder that is empty now may be the one where another process is about to create a file
-        for path, _, _ in os.walk(self.join(FOLDER), topdown=False):
+        folders = [path for path, _, _ in os.walk(self.join(FOLDER), topdown=False)]
+        # The work folder goes after all others: without it the next editor has a lock, and makes folders.
+        for path in sorted(folders, key=self.join(WORK_FOLDER).startswith):
             with suppress(OSError):  # it is not empty
                 os.rmdir(path)
 
     def lock(self) -> FolderLock:
         give_up = time.monotonic() + self._seconds_to_wait
         while True:
-            os.makedirs(self.join(WORK_FOLDER), exist_ok=True)
+            make_folder(self.join(WORK_FOLDER))
             with suppress(FileNotFoundError):  # its last owner removed it at this moment
                 lock = FolderLock(self.join(WORK_FOLDER), flock=self._flock)
                 if lock.try_acquire(shared=self._shared):
@@ -193,7 +195,7 @@ class FolderTarget:
         """Return the path of a file after creating its folder."""
         path = self.join(name)
         folder = os.path.dirname(path)
-        os.makedirs(folder, exist_ok=True)
+        make_folder(folder)
         self._changed.add(folder)
         return path
 

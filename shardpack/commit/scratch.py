@@ -23,7 +23,7 @@ from shardpack.errors import OutputExistsError
 from shardpack.format.assemble import encode_shard
 from shardpack.format.shard_index import ShardIndex
 from shardpack.format.shard_info import ShardInfo
-from shardpack.storage.atomic import NewFile
+from shardpack.storage.atomic import NewFile, make_folder
 from shardpack.storage.lock import FolderLock
 
 _MAX_NAME_BYTES = 200  # per file, leaving room for a suffix; file systems allow 255
@@ -110,11 +110,12 @@ def new_scratch(parent: str | None) -> tuple[ScratchDir, FolderLock]:
         parent: Folder to create it in; None for the system's temporary folder.
     """
     parent = parent or tempfile.gettempdir()
-    os.makedirs(parent, exist_ok=True)
-    _remove_abandoned(parent)
     while True:
-        path = tempfile.mkdtemp(prefix=f"{own_prefix()}{os.getpid()}-", dir=parent)
-        with suppress(FileNotFoundError):  # another process removed it as abandoned, just before it was locked
+        make_folder(parent)
+        # Another process may remove the parent while it is empty, and what it takes for abandoned until it is locked.
+        with suppress(FileNotFoundError):
+            _remove_abandoned(parent)
+            path = tempfile.mkdtemp(prefix=f"{own_prefix()}{os.getpid()}-", dir=parent)
             lock = FolderLock(path)
             if lock.try_acquire(shared=True) and lock.is_current():
                 return ScratchDir(path), lock

@@ -15,6 +15,7 @@ from shardpack.storage.local_file import start_writeback
 
 _NO_LINKS = frozenset((errno.EPERM, errno.EACCES, errno.EMLINK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EXDEV))
 _LARGE_BYTES = 1 << 20  # the kernel collects smaller writes by itself
+_TRIES_TO_MAKE = 100  # of four threads that only make and remove one folder, none needed more
 
 
 @contextmanager
@@ -185,6 +186,15 @@ def _link_or_claim(temporary: str, path: str) -> None:
             raise
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644))
         os.replace(temporary, path)
+
+
+def make_folder(path: str) -> None:
+    """Create a folder and those above it unless they exist; another process may remove empty ones meanwhile."""
+    for _ in range(_TRIES_TO_MAKE):
+        with suppress(FileExistsError, FileNotFoundError):  # removed between two steps of makedirs
+            os.makedirs(path, exist_ok=True)
+            return
+    os.makedirs(path, exist_ok=True)
 
 
 def fsync_file(path: str | os.PathLike[str]) -> None:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import errno
 import gc
 import os
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from shardpack.errors import OutputExistsError, StorageError
-from shardpack.storage.atomic import NewFile, storage_errors, sync_folder, write_file
+from shardpack.storage.atomic import NewFile, make_folder, storage_errors, sync_folder, write_file
 from tests.forks import in_child
 from tests.storage.test_local import counts_descriptors, num_open
 
@@ -177,6 +179,29 @@ def test_our_own_errors_pass_though_they_are_system_errors():
     """OutputExistsError is a FileExistsError; it once came out as a StorageError with a second advice."""
     with pytest.raises(OutputExistsError, match=r"^is there$"), storage_errors("write"):
         raise OutputExistsError("is there")
+
+
+def test_a_folder_is_made_while_others_remove_it(tmp_path):
+    folder = tmp_path / "above" / "below"
+
+    def make_and_remove():
+        for _ in range(1000):
+            make_folder(str(folder))
+            with suppress(OSError):
+                folder.rmdir()
+                folder.parent.rmdir()
+
+    with ThreadPoolExecutor(4) as threads:
+        for made in [threads.submit(make_and_remove) for _ in range(4)]:
+            made.result()
+
+
+def test_a_file_in_the_place_of_a_folder_is_an_error(tmp_path):
+    (tmp_path / "x").touch()
+    with pytest.raises(FileExistsError):
+        make_folder(str(tmp_path / "x"))
+    with pytest.raises(NotADirectoryError):
+        make_folder(str(tmp_path / "x" / "y"))
 
 
 def test_folders_can_be_synced(tmp_path):
