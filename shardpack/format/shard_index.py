@@ -126,7 +126,8 @@ class ShardIndex:
         if self.member_start is None:
             wanted = np.arange(len(self.fields)) if columns is None else np.asarray(columns, np.int64)
             members = (rows[:, None] * len(self.fields) + wanted).reshape(-1)
-            return np.repeat(np.arange(len(rows)), len(wanted)), members
+            owner = np.arange(len(rows))
+            return owner if len(wanted) == 1 else np.repeat(owner, len(wanted)), members
         begin = self.member_start[rows].astype(np.int64)
         counts = self.member_start[rows + 1] - begin
         owner = np.repeat(np.arange(len(rows)), counts)

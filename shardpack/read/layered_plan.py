@@ -6,7 +6,7 @@ positions --column of a layer--> the layer's own positions --its shards--> paylo
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,7 +21,7 @@ from shardpack.runtime.arrays import Integers
 from shardpack.storage.coalesce import MergeLimits
 
 Runs = Sequence[tuple[int, int, int]]  # (shard number, begin, end) of positions that are in one shard
-_Taken = dict[str, npt.NDArray[np.bool_]]  # field -> (n) whether a later layer has it
+_Taken = dict[str, npt.NDArray[np.bool_] | None]  # field -> (n) whether a later layer has it; None if all have it there
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -32,13 +32,21 @@ class Part:
         cache: The shards that it is one of.
         plan: The payloads: those that no later layer has.
         at: (rows of the plan) which of the samples each row belongs to; ascending for the base.
-        reads_gaps: Whether what later layers have is so small that it may be read with the payloads around it.
+        has_gaps: Whether all that is between the payloads was asked for, and later layers have some of it.
     """
 
     cache: ShardCache
     plan: ReadPlan
     at: Integers
-    reads_gaps: bool
+    has_gaps: bool
+
+    @property
+    def reads_gaps(self) -> bool:
+        """Whether what later layers have is so small that it may be read with the payloads around it."""
+        if not self.has_gaps:
+            return False
+        plan, shard = self.plan, self.plan.shard
+        return 2 * plan.stored_bytes * shard.info.num_samples >= shard.index.end_of_data * len(plan.rows)
 
     @property
     def is_grid(self) -> bool:
@@ -100,9 +108,9 @@ def wanted_layers(cache: ShardCache, fields: Iterable[str] | None) -> Sequence[L
 
 def found_in(layer: Layer, positions: Integers) -> tuple[Integers, Integers]:
     """Return (m) the layer's positions of the samples that it has, ascending; and (m) which of `positions` each is."""
-    own = layer.positions.of(positions)
-    at = np.flatnonzero(own >= 0)
-    if len(at) < len(own):
+    own, at = layer.positions.of(positions), np.arange(len(positions))
+    if len(own) and own.min() < 0:
+        at = np.flatnonzero(own >= 0)
         own = own[at]
     if (own[1:] < own[:-1]).any():
         order = np.argsort(own, kind="stable")
@@ -113,26 +121,29 @@ def found_in(layer: Layer, positions: Integers) -> tuple[Integers, Integers]:
 def _plan(
     shard: ShardReader, rows: Integers, fields: tuple[str, ...] | None, at: Integers, taken: _Taken
 ) -> tuple[ReadPlan, Integers, bool]:
-    """Return what to read of one shard, without what is taken: `Part.plan`, `Part.at` and `Part.reads_gaps`."""
+    """Return what to read of one shard, without what is taken: `Part.plan`, `Part.at` and `Part.has_gaps`."""
     asked = shard.fields if fields is None else [field for field in shard.fields if field in fields]
-    some = [field for field in asked if field in taken and taken[field][at].any()]
-    if not some:
-        return plan_read(shard, rows, fields), at, False
-    left = tuple(field for field in asked if field not in some or not taken[field][at].all())
-    plan = plan_read(shard, rows, left)
-    partly = [field for field in some if field in left]
+    left: list[str] = []
+    partly: dict[str, npt.NDArray[np.bool_]] = {}
+    for field in asked:
+        if field not in taken:
+            left.append(field)
+        elif (is_taken := taken[field]) is not None and not (of_rows := is_taken[at]).all():
+            left.append(field)
+            if of_rows.any():
+                partly[field] = of_rows
+    plan = plan_read(shard, rows, tuple(left))
     if partly:
-        plan = _without_taken(plan, partly, at, taken)
-    mean_bytes = shard.index.end_of_data / shard.info.num_samples
-    return plan, at, len(asked) == shard.width and 2 * plan.stored_bytes >= mean_bytes * len(rows)
+        plan = _without(plan, partly)
+    return plan, at, len(asked) == shard.width and (len(left) < len(asked) or bool(partly))
 
 
-def _without_taken(plan: ReadPlan, fields: Iterable[str], at: Integers, taken: _Taken) -> ReadPlan:
-    """Return a plan without the payloads of some fields that are taken."""
+def _without(plan: ReadPlan, taken: Mapping[str, npt.NDArray[np.bool_]]) -> ReadPlan:
+    """Return a plan without some payloads: of each field, (rows of the plan) which."""
     number, keep = plan.field, np.ones(len(plan.member), bool)
-    for field in fields:
+    for field, of_rows in taken.items():
         mine = np.flatnonzero(number == plan.shard.fields.index(field))
-        keep[mine] = ~taken[field][at[plan.owner[mine]]]
+        keep[mine] = ~of_rows[plan.owner[mine]]
     return ReadPlan(
         plan.shard, plan.fields, plan.rows, plan.owner[keep], plan.member[keep], plan.starts[keep], plan.sizes[keep]
     )
@@ -142,11 +153,11 @@ def _take(part: Part, taken: _Taken, count: int) -> None:
     """Mark the payloads of a part as taken."""
     plan = part.plan
     for field in plan.fields:
-        is_taken = taken.setdefault(field, np.zeros(count, bool))
-        if part.is_grid:
-            is_taken[part.at] = True
-        else:
-            is_taken[part.at[plan.owner[plan.field == plan.shard.fields.index(field)]]] = True
+        if part.is_grid and len(part.at) == count:
+            taken[field] = None
+        elif (is_taken := taken.setdefault(field, np.zeros(count, bool))) is not None:
+            rows = slice(None) if part.is_grid else plan.owner[plan.field == plan.shard.fields.index(field)]
+            is_taken[part.at[rows]] = True
 
 
 def _compare_keys(base: ShardCache, positions: Integers, part: Part) -> None:

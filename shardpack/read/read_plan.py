@@ -50,7 +50,7 @@ class ReadPlan:
     @property
     def stored_bytes(self) -> int:
         """Bytes that the payloads take in their tar with headers and padding, or a little less."""
-        return int((-(-self.sizes // BLOCK) + 1).sum()) * BLOCK
+        return int((self.sizes + (2 * BLOCK - 1) & -BLOCK).sum())
 
     @property
     def field(self) -> Integers:

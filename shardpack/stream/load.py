@@ -126,9 +126,9 @@ class LoadReader:
             return None
         if cache.manifest.layers:
             return self._layered(shard, load, may_map=may_map)
-        return self._buffered(plan_read(shard, positions - shard.first, self._fields), may_map=may_map, load=load)
+        return self._buffered(plan_read(shard, positions - shard.first, self._fields), may_map=may_map)
 
-    def _buffered(self, plan: ReadPlan, *, may_map: bool, load: Load) -> Content | None:
+    def _buffered(self, plan: ReadPlan, *, may_map: bool) -> Content | None:
         if not len(plan.starts):
             return None
         start, end = span(plan)
@@ -136,8 +136,8 @@ class LoadReader:
             return DoesNotFit()
         block = None
         try:
-            mapped, max_bytes = may_map and load.id.is_block, self._max_bytes_of(plan.shard)
-            block = pack_block(self._cache, plan, max_bytes=max_bytes, mapped=mapped, views=self._views)
+            max_bytes = self._max_bytes_of(plan.shard)
+            block = pack_block(self._cache, plan, max_bytes=max_bytes, mapped=may_map, views=self._views)
         finally:
             if block is None or not block.num_bytes:
                 self._budget.give_back(end - start)
@@ -147,8 +147,7 @@ class LoadReader:
         """Read samples of one shard of a base with layers: a range of the base, and one of each layer, together."""
         positions, count = load.positions, len(load.positions)
         parts = plan_layered(self._cache, positions, [shard], [(shard.number, 0, count)], self._fields)
-        mapped = may_map and load.id.is_block
-        plan = plan_block(parts, self._input.fields, shard.keys, count, mapped=mapped, views=self._views)
+        plan = plan_block(parts, self._input.fields, shard.keys, count, mapped=may_map, views=self._views)
         if not parts or plan.num_bytes > self._max_bytes_of(shard):
             return None
         if not self._budget.take(plan.num_bytes):

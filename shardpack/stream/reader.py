@@ -146,6 +146,8 @@ class Reader:
         if isinstance(content, Buffered):
             for at in range(0, len(positions), size):
                 yield slice_block(content.block, chunk.row[at : at + size], positions[at : at + size])
+            if not content.block.num_bytes:
+                self._input.count_mapped(MAX_PART_BYTES)
         elif isinstance(content, Lazy):
             yield content.samples
             self._input.count_mapped(MAX_PART_BYTES)
