@@ -21,37 +21,34 @@ _LIMITS = MergeLimits(max_gap_bytes=64 << 10, max_request_bytes=1 << 40)
 
 def prefetch(cache: ShardCache, positions: Integers, fields: tuple[str, ...] | None) -> None:
     """Tell the stores that some samples of one shard will be needed, unless the first of them is in memory."""
-    first = int(positions[0])
-    shard = cache.at(first)
-    if not _is_cached(shard, first - shard.first, fields):
-        _prefetch_rows(shard, positions - shard.first, fields)
+    shard = cache.at(int(positions[0]))
+    _prefetch_rows(shard, positions - shard.first, fields)
     for layer in wanted_layers(cache, fields):
-        given, own_first = layer.given(fields), layer.positions.at(first)
-        if own_first != NONE:
-            shard = layer.cache.at(own_first)
-            if _is_cached(shard, own_first - shard.first, given):
-                continue
+        given, first = layer.given(fields), layer.positions.at(int(positions[0]))
+        if first != NONE and _is_cached(layer.cache.at(first), first, given):
+            continue  # the usual case: without looking all samples up
         own, _ = found_in(layer, positions)
         for number, begin, end in layer.cache.shard_list.runs(own):
             shard = layer.cache.get(number)
             _prefetch_rows(shard, own[begin:end] - shard.first, given)
 
 
-def _is_cached(shard: ShardReader, row: int, fields: tuple[str, ...] | None) -> bool:
-    if fields is None:  # the usual case: without a plan it takes a tenth of the time
-        first = [shard.extent(row + shard.first)[0]]
-    else:
-        first = _extents(shard, np.array([row]), fields)[0].tolist()
-    return bool(first) and shard.store.is_cached(shard.path, first[0])
-
-
 def _prefetch_rows(shard: ShardReader, rows: Integers, fields: tuple[str, ...] | None) -> None:
+    if _is_cached(shard, int(rows[0]) + shard.first, fields):
+        return
     starts, ends = _extents(shard, np.sort(rows), fields)
     plan = coalesce(starts, ends - starts, limits=_LIMITS)
     hints = [hint for run in zip(plan.starts.tolist(), plan.lengths.tolist(), strict=True) for hint in _cut(*run)]
     if hints:
         hint_starts, hint_lengths = zip(*hints, strict=True)
         shard.store.prefetch(shard.path, starts=hint_starts, lengths=hint_lengths)
+
+
+def _is_cached(shard: ShardReader, position: int, fields: tuple[str, ...] | None) -> bool:
+    if fields is None:  # the usual case: without a plan it takes a tenth of the time
+        return shard.store.is_cached(shard.path, shard.extent(position)[0])
+    first = _extents(shard, np.array([position - shard.first]), fields)[0].tolist()
+    return bool(first) and shard.store.is_cached(shard.path, first[0])
 
 
 def _extents(shard: ShardReader, rows: Integers, fields: tuple[str, ...] | None) -> tuple[Integers, Integers]:

@@ -8,6 +8,7 @@ from collections import Counter
 import pytest
 
 import shardpack
+from shardpack.format.layout import FOLDER
 from shardpack.order.options import Shuffle
 from shardpack.stream.epochs import DatasetEpochs
 from shardpack.stream.hints import HINT_BYTES
@@ -15,6 +16,7 @@ from shardpack.stream.limits import ReadLimits
 from shardpack.stream.options import StreamOptions
 from shardpack.stream.stream import Stream
 from tests.read.datasets import CountingStore, numbered, packed
+from tests.read.layered import packed_layered
 
 COUNT, SIZE = 200, 900
 FILES = packed(numbered(COUNT, size=SIZE), max_shard_samples=50)  # 2,560 bytes a sample in the tar
@@ -127,6 +129,19 @@ def test_what_is_in_memory_is_not_hinted():
     store.cached = True
     assert len(list(shardpack.open(store).stream(**OPTIONS))) == COUNT
     assert not store.hints
+
+
+@pytest.mark.parametrize("cached", ["base", "layer"])
+def test_of_a_layered_block_what_is_not_in_memory_is_hinted(cached):
+    class HalfCached(HintedStore):
+        def is_cached(self, path, _):
+            return (FOLDER in path) == (cached == "layer")
+
+    labels = {key: {"json": b"{}"} for key in list(numbered(COUNT))[1::2]}  # half of the blocks begin without one
+    store = HalfCached(packed_layered(numbered(COUNT, size=SIZE), labels, max_shard_samples=50))
+    assert len(list(shardpack.open(store).stream(**OPTIONS))) == COUNT
+    hinted = {FOLDER in path for path, _, _ in store.hints}
+    assert hinted == {cached == "base"}
 
 
 def test_hints_are_short_enough_for_any_disk():
