@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import shlex
 import tempfile
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import click
 
 from shardpack.api import dataset_to_pack
+from shardpack.cli.plot_file import check_plot, save_plot
 from shardpack.cli.ui import (
     access_options,
     emit,
@@ -22,7 +22,7 @@ from shardpack.cli.ui import (
     progress_bar,
     quiet_option,
 )
-from shardpack.errors import OptionError, OutputExistsError
+from shardpack.errors import OptionError
 from shardpack.inspect.advise import SAMPLES, SECONDS, Advice, advise
 from shardpack.inspect.disk_rate import disk_rate
 from shardpack.inspect.epoch_time import Epoch, Hardware
@@ -139,8 +139,7 @@ def command(
     same of all processes, psnr in dB or null if exact, and epochs), skipped, recommended, reason, command,
     pack_seconds, upload_seconds, max_shard_bytes, overhead, compressed, frame_bytes.
     """
-    if plot is not None and os.path.exists(plot) and not force:
-        raise OutputExistsError(f"{plot!r} exists already; choose another file, or replace it with --force")
+    check_plot(plot, force=force)
     if place is None:
         place = "bucket" if is_url(source) or network is not None else "disk"
     listing = _listing(source, access, quiet=quiet)
@@ -160,7 +159,7 @@ def command(
         )
     typed = shlex.join(["shardpack", "pack", source, "OUT", *advice.pack_options()])
     if plot is not None:
-        _draw(advice, plot)
+        save_plot(plot, _drawn(advice))
     if as_json:
         print_json(_as_json(source, advice, origins, typed))
         return
@@ -207,7 +206,7 @@ def _hardware(
 def _print_table(advice: Advice) -> None:
     emit(
         f"{plural(advice.num_tried, 'image')} of {advice.num_images:,} tried, decoded to {advice.train_size} x "
-        f"{advice.train_size}; per image, of one core and of all ({advice.jobs}); loss of the pixels that are stored"
+        f"{advice.train_size}; processor time per image, of one core and of all ({advice.jobs}); loss of stored pixels"
     )
     emit(
         f"{'encoding':<29} {'bytes':>10}  {'encode ms':>9} {'all':>6}  {'decode ms':>9} {'all':>6}  {'loss':>7}  "
@@ -268,14 +267,14 @@ def _measured_json(one: Measured) -> dict[str, Any]:
     return {"name": one.name, **dataclasses.asdict(one)}
 
 
-def _draw(advice: Advice, path: str) -> None:
+def _drawn(advice: Advice) -> bytes:
     import numpy as np
 
     from shardpack.inspect.plot import scatter_png
 
     sizes = np.array([one.num_bytes for one in advice.measured]).astype(np.int64)
     micros = np.array([1e6 * one.decode_seconds for one in advice.measured]).astype(np.int64)
-    image = scatter_png(
+    return scatter_png(
         sizes,
         micros,
         ends=(int(sizes.max() * 1.2) + 1, int(micros.max() * 1.1) + 1),
@@ -283,5 +282,3 @@ def _draw(advice: Advice, path: str) -> None:
         title=f"{advice.num_tried} of {advice.num_images:,} images, decoded to {advice.train_size} pixels squared",
         names=[one.name for one in advice.measured],
     )
-    with open(path, "wb") as file:
-        file.write(image)

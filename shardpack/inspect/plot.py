@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from shardpack.inspect.label_places import Box, place_labels
+
 WIDTH, HEIGHT = 900, 640
 LEFT, RIGHT, TOP, BOTTOM = 96, 24, 44, 60  # margins, in pixels
 TICKS = 5  # largest number of steps on an axis
-INK, GRID, DOT = (40, 40, 40), (225, 225, 225), (31, 90, 180)
-FONT_SIZE = 14
+INK, GRID, DOT, LEADER = (40, 40, 40), (225, 225, 225), (31, 90, 180), (150, 170, 200)
+FONT_SIZE, LABEL_HEIGHT = 14, 16
 
 
 def scatter_png(
@@ -32,7 +35,7 @@ def scatter_png(
         ends: Values at the ends of the axes.
         labels: Labels of the axes.
         title: Text above the plot.
-        names: (n) texts to write beside the dots, or none.
+        names: (n) texts to write near the dots, each joined to its dot by a line; or none.
     """
     from PIL import Image, ImageDraw
 
@@ -55,8 +58,8 @@ def scatter_png(
     for tick in _ticks(ends[1]):
         text = f"{tick:,}"
         draw.text((LEFT - 8 - font.getlength(text), TOP + up - tick * up // ends[1] - 8), text, fill=INK, font=font)
-    for name, left, top in zip(names, column.tolist(), row.tolist(), strict=False):
-        draw.text((left + 6, top - FONT_SIZE // 2), name, fill=DOT, font=font)
+    if names:
+        _name_dots(draw, font, names, list(zip(column.tolist(), row.tolist(), strict=True)))
     _write(draw, font, title, WIDTH // 2, 14)
     _write(draw, font, labels[0], LEFT + across // 2, HEIGHT - 26)
     upright = Image.new("RGB", (int(font.getlength(labels[1])) + 2, 20), (255, 255, 255))
@@ -66,6 +69,18 @@ def scatter_png(
     buffer = io.BytesIO()
     image.save(buffer, "PNG", optimize=True)
     return buffer.getvalue()
+
+
+def _name_dots(draw: Any, font: Any, names: Sequence[str], dots: Sequence[tuple[int, int]]) -> None:
+    widths = [math.ceil(font.getlength(name)) for name in names]
+    area = Box(LEFT + 1, TOP, WIDTH - RIGHT, HEIGHT - BOTTOM)
+    places = place_labels(dots, widths, LABEL_HEIGHT, area)
+    for dot, place in zip(dots, places, strict=True):
+        nearest = place.left - 1 if place.left > dot[0] else place.right
+        draw.line((*dot, nearest, (place.top + place.bottom) // 2), fill=LEADER)
+    for name, (column, row), place in zip(names, dots, places, strict=True):
+        draw.ellipse((column - 2, row - 2, column + 2, row + 2), fill=DOT)
+        draw.text((place.left, place.top), name, fill=DOT, font=font)
 
 
 def _ticks(end: int) -> range:

@@ -40,3 +40,14 @@ def test_the_axes_run_right_and_up(x, y, where):
     row, column = plotted([x], [y], (100, 100)).mean(axis=0)
     vertical = "upper" if row < HEIGHT / 2 else "lower"
     assert f"{vertical} {'left' if column < WIDTH / 2 else 'right'}" == where
+
+
+def test_names_of_equal_dots_are_drawn_beside_one_another():
+    def ink(*names):
+        at = np.array([50, 50])
+        png = scatter_png(at, at, ends=(100, 100), labels=("x", "y"), title="t", names=names)
+        return int((np.asarray(Image.open(io.BytesIO(png))) == DOT).all(axis=2).sum())
+
+    one = ink("name", "") - ink("", "")
+    assert one > 0
+    assert ink("name", "name") - ink("", "") == 2 * one
