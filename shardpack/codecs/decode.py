@@ -20,7 +20,7 @@ from shardpack.codecs.collate import Empty
 from shardpack.codecs.compression import check_installed, decompress, split_compression
 from shardpack.codecs.crop import Frame
 from shardpack.codecs.field_types import IMAGE_EXTENSIONS, is_mask, kind_of
-from shardpack.codecs.image import Form, Pixels, decode_with_pillow, form_of, is_turned, open_image
+from shardpack.codecs.image import Form, Pixels, decode_with_pillow, describe_error, form_of, is_turned, open_image
 from shardpack.codecs.image_options import ImageOptions
 from shardpack.codecs.jpeg_turbo import decode_jpeg, installed
 from shardpack.codecs.message_pack import decode_msgpack, msgpack_module
@@ -74,7 +74,7 @@ def _kind_and_compression(field: str) -> tuple[str, str | None]:
 
 def _decode_error(field: str, what: str, error: Exception) -> DecodeError:
     return DecodeError(
-        f'field {field!r} does not decode as {what}: {type(error).__name__}: {error}; look at it with "shardpack cat"'
+        f'field {field!r} does not decode as {what}: {describe_error(error)}; look at it with "shardpack cat"'
     )
 
 

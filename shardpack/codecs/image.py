@@ -173,8 +173,6 @@ def decode_problem(field: str, payload: bytes) -> str | None:
         field: Field name; a field that is not an image has no problems.
         payload: The whole payload.
     """
-    from PIL import UnidentifiedImageError
-
     extension = kind_of(field)
     if extension not in IMAGE_EXTENSIONS or not _formats([extension]):
         return None
@@ -185,11 +183,18 @@ def decode_problem(field: str, payload: bytes) -> str | None:
                 image.load()
     except DecodeError as error:
         return f"does not decode: {error}"
-    except UnidentifiedImageError:
-        return f"does not decode: not a {extension} that Pillow knows"
     except Exception as error:  # noqa: BLE001 -- decoders raise many kinds of errors for garbage (SyntaxError, IndexError)
-        return f"does not decode: {type(error).__name__}: {error}"
+        return f"does not decode: {describe_error(error, extension)}"
     return None
+
+
+def describe_error(error: Exception, kind: str = "image") -> str:
+    """Return what a decoder's error says of a payload; Pillow's own text would name the address of a buffer."""
+    from PIL import UnidentifiedImageError
+
+    if isinstance(error, UnidentifiedImageError):
+        return f"Pillow knows no {kind} that begins like this"
+    return f"{type(error).__name__}: {error}"
 
 
 def open_image(payload: bytes, extensions: Iterable[str] = IMAGE_EXTENSIONS) -> Any:

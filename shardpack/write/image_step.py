@@ -16,6 +16,7 @@ from typing import Any
 
 from shardpack.codecs.field_types import is_image, kind_of
 from shardpack.codecs.geometry import Geometry
+from shardpack.codecs.image import describe_error
 from shardpack.codecs.image_codec import ImageCodec
 from shardpack.codecs.jpeg_turbo import decoder_versions
 from shardpack.codecs.pillow_versions import all_pillow_versions
@@ -231,9 +232,7 @@ def _named(key: str, name: str) -> Iterator[None]:
     except ShardpackError as error:
         raise type(error)(str(error.args[0]), key=key, path=path) from error
     except Exception as error:  # decoders raise many kinds of errors for garbage
-        raise DecodeError(
-            f"field {name!r} does not decode: {type(error).__name__}: {error}", key=key, path=path
-        ) from error
+        raise DecodeError(f"field {name!r} does not decode: {describe_error(error)}", key=key, path=path) from error
 
 
 def _versions_of_labels() -> dict[str, str]:

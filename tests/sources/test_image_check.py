@@ -91,7 +91,7 @@ def test_too_many_pixels_are_a_problem_and_not_decoded(monkeypatch):
 
 
 def test_only_the_named_format_is_tried():
-    assert decode_problem("jpg", make_image("png")) == "does not decode: not a jpg that Pillow knows"
+    assert decode_problem("jpg", make_image("png")) == "does not decode: Pillow knows no jpg that begins like this"
 
 
 def test_formats_that_pillow_lacks_count_as_good(monkeypatch):

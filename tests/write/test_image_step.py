@@ -149,8 +149,8 @@ def test_a_name_that_is_taken_is_refused():
 @pytest.mark.parametrize(
     ("payload", "reason"),
     [
-        (b"", "UnidentifiedImageError"),
-        (b"no image", "UnidentifiedImageError"),
+        (b"", "Pillow knows no image"),
+        (b"no image", "Pillow knows no image"),
         (PHOTO[:700], "truncated"),
         (encoded(smooth(), "png")[:-3000], ""),
     ],
