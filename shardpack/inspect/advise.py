@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
@@ -21,10 +21,12 @@ from shardpack.inspect.encoding_trial import Damaged, Encoding, Trial, TrialTask
 from shardpack.inspect.epoch_time import Epoch, Hardware
 from shardpack.inspect.recommendation import Measured, recommend, shard_bytes
 from shardpack.order.permutation import PACK_ORDER, derive_key, permutation
+from shardpack.runtime.cores import usable_cores
 from shardpack.runtime.engine import IN_PROCESS, Engine
 from shardpack.runtime.processes import start_workers
 from shardpack.runtime.progress import Progress, no_progress
 from shardpack.sources.listing import Listing
+from shardpack.sources.source import SHOWN
 from shardpack.storage.memory import MemoryStore
 from shardpack.write.shard_writer import ShardWriter
 
@@ -48,7 +50,7 @@ class Advice:
         damaged: Name of each image that was drawn, but cannot be read or does not decode -> why.
         field: Field of the first image that was tried.
         train_size: Height and width of the pixels that training takes.
-        jobs: Processes that were at work at once for the figures "all".
+        jobs: Processes that were at work at once for the figures "all"; more than there are cores count as these.
         place: Where epochs were compared: "disk", "bucket" or "memory".
         hardware: The rates that epochs were computed with.
         measured: The encodings, images as they are first.
@@ -156,8 +158,7 @@ def advise(
     damaged = draw.unread | {task.name: one.reason for task, one in pairs if isinstance(one, Damaged)}
     alone, together = _sound(found_alone), _sound(found_together)
     if not together:
-        name, reason = next(iter(damaged.items()))
-        raise SourceError(f"none of {len(damaged)} images can be tried, such as {name!r}: {reason}; check the source")
+        raise SourceError(_none_tried(damaged))
 
     def epochs_of(image_bytes: float, decode_seconds: float) -> dict[str, Epoch]:
         return hardware.epochs(image_bytes + draw.other_bytes, decode_seconds, draw.num_images)
@@ -170,7 +171,7 @@ def advise(
             continue
         tried = [trial for trial in found if isinstance(trial, Trial)]
         own = tried[: len(alone)] or tried  # all that one process tried alone may be damaged
-        measured.append(_measured(one, own, tried[len(alone) :], jobs, epochs_of))
+        measured.append(_measured(one, own, tried[len(alone) :], min(jobs, usable_cores()), epochs_of))
     best, reason = recommend(measured, place, lossless=lossless, centre_crop=centre_crop)
     stored_bytes = draw.num_images * (best.num_bytes + draw.other_bytes)
     compressed = _compressed(draw)
@@ -195,6 +196,14 @@ def advise(
         compressed=compressed,
         frame_bytes=frame_bytes,
     )
+
+
+def _none_tried(damaged: Mapping[str, str]) -> str:
+    name, *others = sorted(damaged)
+    also = ", ".join(["", *map(repr, others[:SHOWN])])
+    more = f" and {len(others) - SHOWN:,} more" if len(others) > SHOWN else ""
+    reason = f"the first: {damaged[name]}; check the source"
+    return f"none of the images that were drawn can be tried: {name!r}{also}{more}; {reason}"
 
 
 EpochsOf = Callable[[float, float], dict[str, Epoch]]
@@ -246,11 +255,14 @@ def _sound(found: Found) -> list[Tried]:
 
 
 def _measured(
-    encoding: Encoding, alone: Sequence[Trial], together: Sequence[Trial], jobs: int, epochs_of: EpochsOf
+    encoding: Encoding, alone: Sequence[Trial], together: Sequence[Trial], cores: int, epochs_of: EpochsOf
 ) -> Measured:
-    """Return the mean bytes and median seconds of an encoding's trials, and its epochs."""
+    """Return the mean bytes and median seconds of an encoding's trials, and its epochs.
+
+    With all cores at work each of them is slower, as they share memory and caches. That shows in the processor time.
+    """
     num_bytes = float(np.mean([trial.num_bytes for trial in together]))
-    decode_seconds = _median(trial.decode_wall for trial in together) / jobs
+    decode_seconds = _median(trial.decode_seconds for trial in together) / cores
     squared_error = sum(trial.squared_error for trial in together)
     num_values = sum(trial.num_values for trial in together)
     return Measured(
@@ -260,7 +272,7 @@ def _measured(
         num_bytes=num_bytes,
         encode_seconds=_median(trial.encode_seconds for trial in alone),
         decode_seconds=_median(trial.decode_seconds for trial in alone),
-        encode_seconds_all=_median(trial.encode_wall for trial in together) / jobs,
+        encode_seconds_all=_median(trial.encode_seconds for trial in together) / cores,
         decode_seconds_all=decode_seconds,
         psnr=10 * math.log10(255**2 * num_values / squared_error) if squared_error else None,
         epochs=epochs_of(num_bytes, decode_seconds),

@@ -3,7 +3,7 @@
     image --steps--> stored field --decoder of the loader--> pixels for training
                           `--decoded whole--> pixels, compared with those before encoding
 
-One image is tried in all encodings before the next, so that a machine that gets busier slows all of them alike.
+One image is tried in all encodings before the next, so that a machine that gets slower slows all of them alike.
 """
 
 from __future__ import annotations
@@ -140,8 +140,8 @@ class Trial:
 
     Attributes:
         num_bytes: Stored bytes.
-        encode_seconds, decode_seconds: Processor time of the thread. Decoding is to pixels for training.
-        encode_wall, decode_wall: Time that passed.
+        encode_seconds, decode_seconds: Processor time of all threads, so that it does not count what a busy machine
+            does in between. Decoding is to pixels for training.
         squared_error: Sum of the squared differences of 8-bit pixel values.
         num_values: How many pixel values were compared.
         is_kept: Whether the image stays as it is, since it would become larger.
@@ -150,8 +150,6 @@ class Trial:
     num_bytes: int
     encode_seconds: float
     decode_seconds: float
-    encode_wall: float
-    decode_wall: float
     squared_error: float
     num_values: int
     is_kept: bool
@@ -186,13 +184,13 @@ def _trial(task: TrialTask, encoding: Encoding, references: dict[str | None, Any
     if encoding.resize not in references:
         references[encoding.resize] = _pixels(*_stored(task, Encoding("npy", encoding.resize))[0])
     try:
-        (field, payload), encode_wall, encode_seconds = _stored(task, encoding)
+        (field, payload), encode_seconds = _stored(task, encoding)
     except (SourceError, DecodeError) as error:  # it has decoded above
         return Unfit(str(error.args[0]))
     decode = field_decoders([field], "rgb8", ImageOptions(size=(task.train_size,) * 2, exif_transpose=True))[field]
-    wall, seconds = time.perf_counter(), time.thread_time()
+    began = time.process_time()
     decode(payload)
-    decode_seconds, decode_wall = time.thread_time() - seconds, time.perf_counter() - wall
+    decode_seconds = time.process_time() - began
     difference = np.float32(0)
     if encoding.encode is not None:
         difference = _pixels(field, payload).astype(np.float32) - references[encoding.resize]
@@ -200,22 +198,20 @@ def _trial(task: TrialTask, encoding: Encoding, references: dict[str | None, Any
         num_bytes=len(payload),
         encode_seconds=encode_seconds,
         decode_seconds=decode_seconds,
-        encode_wall=encode_wall,
-        decode_wall=decode_wall,
         squared_error=float(np.square(difference, dtype=np.float64).sum()),
         num_values=difference.size,
         is_kept=payload == task.payload,
     )
 
 
-def _stored(task: TrialTask, encoding: Encoding) -> tuple[tuple[str, bytes], float, float]:
-    """Return ((field, payload), time that passed, processor time) of an image as it is stored in an encoding."""
+def _stored(task: TrialTask, encoding: Encoding) -> tuple[tuple[str, bytes], float]:
+    """Return ((field, payload), processor time) of an image as it is stored in an encoding."""
     steps = encoding.steps(task.field)
-    wall, seconds = time.perf_counter(), time.thread_time()
+    began = time.process_time()
     ((_, fields),) = steps(task.name, {task.field: task.payload}, Counter())
-    took = time.perf_counter() - wall, time.thread_time() - seconds
+    seconds = time.process_time() - began
     ((field, payload),) = fields.items()
-    return (field, payload), *took
+    return (field, payload), seconds
 
 
 def _pixels(field: str, payload: bytes) -> Any:

@@ -12,7 +12,6 @@ leaves no thread that hangs.
 
 from __future__ import annotations
 
-import os
 import threading
 from collections import deque
 from collections.abc import Generator, Iterator, Mapping, Sequence
@@ -28,6 +27,7 @@ from shardpack.order.options import Shuffle
 from shardpack.order.partitions import RankSlice
 from shardpack.read.sample import Sample
 from shardpack.runtime.arguments import as_integer, one_of
+from shardpack.runtime.cores import usable_cores
 from shardpack.runtime.threads import DaemonThreads, Threads
 from shardpack.stream.array_batch import ArrayBatch, array_batch, has_only_arrays
 from shardpack.stream.batch_builder import BatchBuilder, BatchSpec
@@ -102,7 +102,9 @@ class Loader:
             raise OptionError(f"transform is {transform!r}, expected a function from fields to fields")
         self._stream, self._decoders = stream, decoders
         self._transform, self._drop_last = transform, options.drop_last
-        self._threads = _usable_cpus() if threads is None else as_integer("threads", threads, minimum=1)
+        self._threads = (
+            min(usable_cores(), MAX_DEFAULT_THREADS) if threads is None else as_integer("threads", threads, minimum=1)
+        )
         batch_size = stream.rank_slice.batch_size
         enough = max(2, -(-2 * self._threads // batch_size))
         self._prefetch = enough if prefetch is None else as_integer("prefetch", prefetch, minimum=1)
@@ -254,8 +256,3 @@ def _builders(
             del samples[:left_out]
             left_out = 0
             yield BatchBuilder(spec, [*samples])
-
-
-def _usable_cpus() -> int:
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(usable, MAX_DEFAULT_THREADS)

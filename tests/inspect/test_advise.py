@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import time
+from contextlib import nullcontext
+from functools import partial
+from itertools import count
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -10,6 +15,7 @@ from shardpack.errors import SourceError
 from shardpack.inspect.advise import advise, encodings_for
 from shardpack.inspect.encoding_trial import Encoding
 from shardpack.inspect.epoch_time import Hardware
+from shardpack.runtime.engine import IN_PROCESS
 from shardpack.sources.folder import FolderSource
 from shardpack.sources.source import ListOptions
 from tests.inspect.test_encoding_trial import photo
@@ -102,11 +108,29 @@ def test_an_image_that_cannot_be_read_is_named(tmp_path):
     assert (advice.num_tried, advice.damaged) == (2, {"1.png": "cannot be read: No such file or directory"})
 
 
-def test_if_no_image_decodes_that_is_the_error(tmp_path):
-    (tmp_path / "1.png").write_bytes(photo()[1][:300])
+@pytest.mark.parametrize(
+    ("images", "names"),
+    [(1, "'0.png'"), (3, "'0.png', '1.png', '2.png'"), (6, "'0.png', '1.png', '2.png', '3.png' and 2 more")],
+)
+def test_if_no_image_decodes_the_error_names_them(tmp_path, images, names):
+    for number in range(images):
+        (tmp_path / f"{number}.png").write_bytes(b"no image")
     listing = FolderSource(tmp_path, "files").list(ListOptions()).listing
-    with pytest.raises(SourceError, match=r"none of 1 images can be tried, such as '1\.png'"):
+    with pytest.raises(SourceError) as caught:
         advise(listing, HARDWARE, jobs=1, encodings=FEW)
+    assert str(caught.value) == (
+        f"none of the images that were drawn can be tried: {names}; the first: field 'png' does not decode: "
+        "Pillow knows no image that begins like this; check the source"
+    )
+
+
+def test_more_processes_than_cores_are_not_faster(listing, monkeypatch):
+    monkeypatch.setattr("shardpack.inspect.advise.usable_cores", lambda: 2)
+    monkeypatch.setattr("shardpack.inspect.advise.start_workers", lambda _: nullcontext(IN_PROCESS))
+    monkeypatch.setattr(time, "process_time", partial(next, count()))  # each step takes a second
+    for jobs, seconds in ((1, 1), (2, 0.5), (8, 0.5)):
+        for one in advise(listing, HARDWARE, train_size=32, samples=2, seconds=0, jobs=jobs, encodings=FEW).measured:
+            assert (one.decode_seconds, one.decode_seconds_all, one.encode_seconds_all) == (1, seconds, seconds)
 
 
 def test_what_is_tried():

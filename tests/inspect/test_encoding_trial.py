@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import io
+import threading
+import time
+from itertools import count
 
 import numpy as np
 import pytest
@@ -138,3 +141,36 @@ def test_animations_stay_as_they_are():
     buffer = io.BytesIO()
     frames[0].save(buffer, "GIF", save_all=True, append_images=frames[1:])
     assert all(trial.is_kept for trial in trials(buffer.getvalue(), *EXACT, field="gif"))
+
+
+class Beside(Encoding):
+    """Calls a function beside what its steps do."""
+
+    function = None
+
+    def steps(self, field):
+        steps = super().steps(field)
+        return lambda *sample: (self.function(), steps(*sample))[1]
+
+
+class Waiting(Beside):
+    """Takes time in which other programs have the processor."""
+
+    def function(self):
+        time.sleep(0.1)
+
+
+class Threaded(Beside):
+    """Takes the processor in a thread, as encoders do that start some of their own."""
+
+    def function(self):
+        began = time.process_time()
+        worker = threading.Thread(target=lambda: all(time.process_time() < began + 0.03 for _ in count()))
+        worker.start()
+        worker.join()
+
+
+def test_the_time_of_a_busy_machine_does_not_count_and_that_of_threads_does():
+    waited, threaded = trials(photo()[1], Waiting("npy"), Threaded("npy"))
+    assert waited.encode_seconds < 0.1
+    assert threaded.encode_seconds >= 0.03
