@@ -48,9 +48,10 @@ def command(dataset: str, as_json: bool, quiet: bool, **options: Any) -> None:
     """Delete earlier generations of DS, and files that no generation needs.
 
     Whoever still reads a generation that is deleted gets errors: choose --older-than longer than the longest run.
-    Tars that shardpack only indexed, tars in other places, and what unfinished edits keep are never deleted.
+    Tars that shardpack only indexed, and tars in other places, are never deleted. What an unfinished edit keeps for its
+    next run is deleted when nothing was written for it that long; in a bucket --older-than 0 spares it.
 
-    With --json: location, kept, generations, files, num_bytes, num_young, seconds, dry_run.
+    With --json: location, kept, generations, files, layers, num_bytes, num_young, seconds, dry_run.
     """
     with progress_bar(quiet=quiet) as progress:
         report = shardpack.gc(dataset, progress=progress, **options)
@@ -62,8 +63,9 @@ def command(dataset: str, as_json: bool, quiet: bool, **options: Any) -> None:
             emit(name)
     verb = "would delete" if report.dry_run else "deleted"
     young = f"; {plural(report.num_young, 'file')} too young" if report.num_young else ""
+    layers = f"; layers among them: {', '.join(report.layers)}" if report.layers else ""
     note(
         f"{verb} {plural(len(report.generations), 'generation')}, {plural(len(report.files), 'file')}, "
-        f"{format_bytes(report.num_bytes)}; {plural(len(report.kept), 'generation')} kept{young}",
+        f"{format_bytes(report.num_bytes)}; {plural(len(report.kept), 'generation')} kept{young}{layers}",
         quiet=quiet,
     )

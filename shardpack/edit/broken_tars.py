@@ -21,6 +21,7 @@ from shardpack.errors import (
 )
 from shardpack.format.manifest import OWN_FOLDER, Manifest
 from shardpack.format.shard_info import ShardInfo
+from shardpack.read.deleted_samples import have_visible
 from shardpack.read.open_dataset import layer_manifest
 from shardpack.read.shard_list import ShardList
 from shardpack.runtime.arrays import Integers
@@ -58,7 +59,8 @@ def find_broken_tars(
     Raises:
         StorageError: A place does not answer.
     """
-    visible = list(_visible(shards, deleted))
+    starts = np.cumsum([0, *(info.num_samples for info in shards)])
+    visible = np.flatnonzero(have_visible(starts, deleted)).tolist()
     sizes = call_all(
         lambda number: _size(stores, shards[number]), visible, limit=_AT_ONCE if stores.remote else 1, purpose="repair"
     )
@@ -103,15 +105,6 @@ def find_broken_layers(home: Store, manifest: Manifest, options: LocationOptions
             )
         for what in found.lost:
             yield f"layer {ref.location!r}: {what}"
-
-
-def _visible(shards: Sequence[ShardInfo], deleted: Integers) -> Iterator[int]:
-    """Yield the numbers of the shards with a sample that is not deleted."""
-    ends = np.cumsum([info.num_samples for info in shards])
-    for number, (info, end) in enumerate(zip(shards, ends.tolist(), strict=True)):
-        begin, stop = np.searchsorted(deleted, (end - info.num_samples, end)).tolist()
-        if stop - begin < info.num_samples:
-            yield number
 
 
 def _size(stores: DatasetStores, info: ShardInfo) -> int | None:

@@ -13,6 +13,7 @@ from shardpack.commit.lease import LEASE_NAME, Lease, acquire, how_to_continue, 
 from shardpack.commit.target import Target
 from shardpack.edit.base import open_base
 from shardpack.edit.unneeded import Unneeded, find_unneeded
+from shardpack.format.layout import layer_folder
 from shardpack.runtime.arguments import as_integer
 from shardpack.runtime.durations import parse_seconds
 from shardpack.runtime.progress import Progress, no_progress
@@ -34,6 +35,7 @@ class GcReport:
         kept: Numbers of the generations that are kept, the newest first.
         generations: Numbers of the generations that were deleted, the oldest first.
         files: Names of all files that were deleted, the manifests first.
+        layers: Folders of the layers among them, which no generation names that is kept.
         num_bytes: Bytes of these files.
         num_young: How many files stay that no generation needs, because they are younger than `older_than`.
         seconds: Wall time.
@@ -44,6 +46,7 @@ class GcReport:
     kept: tuple[int, ...]
     generations: tuple[int, ...]
     files: tuple[str, ...]
+    layers: tuple[str, ...]
     num_bytes: int
     num_young: int
     seconds: float = 0.0
@@ -61,14 +64,16 @@ def gc(
 ) -> GcReport:
     """Delete earlier generations of a dataset, and files that no generation needs; return what was deleted.
 
-    Never deletes the newest generation, a tar that shardpack did not write, a tar in another place than the dataset's
-    folder, or what an unfinished edit keeps for its next run. Whoever reads a generation that is deleted gets errors.
+    Never deletes the newest generation, a tar that shardpack did not write, or a tar in another place than the folder
+    of the dataset. What an unfinished edit keeps for its next run goes when nothing was written for it for so long.
+    Whoever reads a generation that is deleted gets errors.
 
     Args:
         dataset: Folder or URL of the dataset, or a store that can be written to.
         keep: How many generations are kept, the newest among them; one that misses a file does not count.
         older_than: Only files that were written that long ago are deleted, and only generations that were followed by
-            another one that long ago, so that nobody reads them any more: seconds, or like "12h" or "7d".
+            another one that long ago, so that nobody reads them any more: seconds, or like "12h" or "7d". 0 spares
+            unfinished edits in a bucket, as nothing else tells there that none of them is under way.
         storage_options: For URLs.
         dry_run: Return what would be deleted, but delete nothing.
         progress: Called as progress("gc", files deleted, all files).
@@ -98,6 +103,7 @@ def gc(
             list_objects(base.store),
             keep=keep,
             written_before=now - seconds if seconds else None,
+            is_locked=base.store.folder is not None,
         )
 
     if dry_run:
@@ -113,6 +119,7 @@ def gc(
         kept=found.kept,
         generations=found.generations,
         files=tuple(one.path for one in deleted),
+        layers=tuple(sorted({folder for one in deleted if (folder := layer_folder(one.path)) is not None})),
         num_bytes=sum(one.num_bytes for one in deleted),
         num_young=found.num_young,
         seconds=time.perf_counter() - began,

@@ -24,7 +24,7 @@ from shardpack.format.layout import (
     edit_tag,
     generation_of,
     index_path,
-    is_layer_path,
+    layer_folder,
     manifest_path,
     tag_of_shard,
 )
@@ -143,7 +143,7 @@ def _num_samples(target: Target, tar: str) -> int:
 def _later_layers(names: Collection[str], manifest: Manifest) -> list[str]:
     """Return the folders of layers that are named as edits of later generations name them."""
     first = edit_tag(manifest.generation + 1, 0)
-    folders = {"/".join(name.split("/")[:3]) for name in names if is_layer_path(name)}
+    folders = {folder for name in names if (folder := layer_folder(name)) is not None}
     attached = {layer.location for layer in manifest.layers}
     return sorted(folder for folder in folders - attached if folder.removeprefix(f"{LAYER_FOLDER}/") >= first)
 

@@ -1,7 +1,7 @@
 """Which files of a dataset no generation needs that is kept. Reads manifests and shard tables; writes nothing.
 
 manifests of the generations that are kept -> names of all their files
-listing - these - what an unfinished edit may still use - what is not ours -> files to delete
+listing - these - what an edit may still use that can go on - what is not ours -> files to delete
 """
 
 from __future__ import annotations
@@ -10,16 +10,16 @@ import posixpath
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from shardpack.commit.edit_folder import folder_of_edit, read_note
+from shardpack.commit.edit_folder import CLAIM, NOTE, folder_of_edit
+from shardpack.commit.edit_shards import is_edit_shard, maybe_committed
 from shardpack.commit.generations import Generation, generation_at
 from shardpack.commit.target import Target
+from shardpack.edit.unfinished_edits import find_unfinished_edits
 from shardpack.errors import CorruptManifestError, OptionError, ShardNotFoundError
 from shardpack.format.layout import (
-    FOLDER,
     MANIFEST_PATH,
     file_path,
     generation_of,
-    index_path,
     is_index_path,
     is_layer_path,
     is_packer_name,
@@ -51,7 +51,13 @@ class Unneeded:
 
 
 def find_unneeded(
-    target: Target, newest: Generation, listed: Sequence[Listed], *, keep: int, written_before: float | None
+    target: Target,
+    newest: Generation,
+    listed: Sequence[Listed],
+    *,
+    keep: int,
+    written_before: float | None,
+    is_locked: bool,
 ) -> Unneeded:
     """Return what may be deleted, and what is kept.
 
@@ -62,6 +68,8 @@ def find_unneeded(
         keep: How many generations are kept at least; one that misses a file does not count.
         written_before: Only what was written before this time may be deleted, and only generations that were followed
             by another one before it; in seconds since 1970. None: whatever its time.
+        is_locked: Whether a lock keeps editors out, so that an unfinished edit is not under way. If not, `None` spares
+            all of them.
 
     Raises:
         OptionError: There is a time limit, and the store tells no times.
@@ -91,22 +99,31 @@ def find_unneeded(
     needed = set(_names_of(manifests, target))
     folders = tuple(f"{folder}/" for manifest in manifests for folder in _layer_folders(manifest))
     droppable = _packed_shards(_manifests(target, generations), target) - needed
-    tags = _tags_in_use(target, listed)
-    awaited = newest.manifest.generation + 1 if tags else None  # the generation that these edits make
-    of_edits = {path for path in paths if _is_of_edit(path, paths)} - needed - droppable
-    spared = _maybe_committed(target, manifests, of_edits, paths.keys() - needed)
+    edits = find_unfinished_edits(
+        target, listed, lambda one: (is_locked or written_before is not None) and _is_old(one, written_before)
+    )
+    awaited = newest.manifest.generation + 1 if edits.tags else None  # the generation that these edits make
+    uncommitted = {path for path in paths if tag_of_shard(path) in edits.tags_given_up} - needed
+    of_edits = {path for path in paths if is_edit_shard(path, paths)} - needed - droppable - uncommitted
+    spared = maybe_committed(
+        of_edits,
+        paths.keys() - needed,
+        target.read,
+        newest=newest.manifest.generation,
+        is_indexed=any(manifest.option("indexed") for manifest in manifests),
+    )
+    deletable = droppable | uncommitted | of_edits
     unneeded = [
         one
         for one in listed
         if one.path not in needed
         and one.path not in spared
         and not one.path.startswith(folders)
-        and (_is_sidecar(one.path) or one.path in droppable or one.path in of_edits)
-        and not any(tag in one.path for tag in tags)
+        and (_is_sidecar(one.path) or one.path in deletable or folder_of_edit(one.path) in edits.given_up)
+        and not any(tag in one.path for tag in edits.tags)
         and (awaited is None or generation_of(one.path) != awaited)
     ]
-    old = [one for one in unneeded if _is_old(one, written_before)]
-    old.sort(key=lambda one: _is_sidecar(one.path))  # a tar that has an index is known to be of an edit
+    old = sorted((one for one in unneeded if _is_old(one, written_before)), key=lambda one: _turn(one.path))
     return Unneeded(
         kept=tuple(kept),
         generations=generations,
@@ -186,39 +203,14 @@ def _layer_folders(manifest: Manifest) -> Iterator[str]:
             yield folder
 
 
-def _tags_in_use(target: Target, listed: Sequence[Listed]) -> set[str]:
-    """Return the tags of edits that are under way, or can be continued."""
-    folders = {folder for one in listed if (folder := folder_of_edit(one.path))}
-    notes = (read_note(target, folder) for folder in sorted(folders))
-    return {note.tag for note in notes if note is not None}
-
-
 def _is_sidecar(path: str) -> bool:
     """Return whether a file was made to be named by a manifest: a segment, an index, part of a layer or table."""
     return bool(generation_of(path) and not _number_of(path)) or is_index_path(path) or is_layer_path(path)
 
 
-def _is_of_edit(path: str, paths: Collection[str]) -> bool:
-    """Return whether an edit added a tar: it is named as they name them, and has an index, which comes first."""
-    return tag_of_shard(path) is not None and index_path(path) in paths
-
-
-def _maybe_committed(
-    target: Target, manifests: Sequence[Manifest], of_edits: Collection[str], stale: Collection[str]
-) -> set[str]:
-    """Return the tars of edits that may have been committed by a manifest that is lost, and what tells of them.
-
-    Where the sidecars were made of tars, all of them may. Elsewhere those may that a shard table without a manifest
-    names: an edit writes it right before its manifest.
-    """
-    if any(manifest.option("indexed") for manifest in manifests):
-        return {*of_edits, *map(index_path, of_edits)}
-    spared: set[str] = set()
-    for path in sorted(stale) if of_edits else ():
-        if not (path.startswith(f"{FOLDER}/shards-") and generation_of(path)):
-            continue
-        data = target.read(path) or b""
-        named = {name for name in of_edits if name.encode() in data}
-        if named:
-            spared |= {path, *named, *map(index_path, named)}
-    return spared
+def _turn(path: str) -> int:
+    """Return when a file goes: what tells of others goes after them, so that after a kill nothing is forgotten."""
+    if folder_of_edit(path) is None:
+        return 3 if _is_sidecar(path) else 2  # a tar that has an index is known to be of an edit
+    last_part = posixpath.basename(path)
+    return {CLAIM: 0, NOTE: 4}.get(last_part, 1)  # without its claim an edit writes nothing any more

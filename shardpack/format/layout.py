@@ -153,3 +153,8 @@ def table_name(generation: int, checksum: int) -> str:
 def is_layer_path(path: str) -> bool:
     """Return whether a path is in the folder of the layers that edits made."""
     return path.startswith(f"{LAYER_FOLDER}/")
+
+
+def layer_folder(path: str) -> str | None:
+    """Return the folder of the layer that a path is in, of those that edits made; None if it is in none."""
+    return "/".join(path.split("/")[:3]) if is_layer_path(path) else None

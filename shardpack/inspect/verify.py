@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -39,6 +39,7 @@ from shardpack.inspect.verify_shards import (
     verify_in_processes,
     verify_in_threads,
 )
+from shardpack.read.deleted_samples import have_visible, load_visible
 from shardpack.read.key_lookup import KeyLookup
 from shardpack.read.open_dataset import shards_of
 from shardpack.read.selection import Selection
@@ -203,7 +204,7 @@ def _check(
     """Check the shards that a manifest names, and its other files."""
     shard_list = ShardList(stores.sidecars, manifest)
     sound = _is_table_sound(shard_list)
-    tasks = [ShardTask(stores.sidecars, stores.of(info), info, full) for info in shard_list] if sound else []
+    tasks = list(_tasks(stores, manifest, shard_list, full=full)) if sound else []
     if all(store.folder is not None for store in (stores.sidecars, *stores.tars)):
         verified = verify_in_processes(tasks, jobs or default_jobs(manifest.num_bytes if full else 0), bytes_done)
     else:
@@ -212,6 +213,17 @@ def _check(
     problems = [problem for shard in verified for problem in shard.problems]
     problems.extend(verify_metadata(stores.sidecars, manifest, shard_list, hashes))
     return _Checked(problems, shard_list if sound else None, hashes)
+
+
+def _tasks(stores: DatasetStores, manifest: Manifest, shards: ShardList, *, full: bool) -> Iterator[ShardTask]:
+    """Yield what is to be verified of each shard; of all of them the tars, too, if it is not known what is deleted."""
+    try:
+        visible = load_visible(stores.sidecars, manifest)
+    except ShardpackError:  # which `verify_metadata` reports
+        visible = None
+    deleted = np.zeros(0, np.int64) if visible is None else visible.deleted
+    for info, is_visible in zip(shards, have_visible(shards.columns.starts, deleted).tolist(), strict=True):
+        yield ShardTask(stores.sidecars, stores.of(info), info, full, is_visible)
 
 
 def _is_table_sound(shard_list: ShardList) -> bool:

@@ -7,8 +7,10 @@ import posixpath
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from shardpack.commit.edit_folder import NOTE, folder_of_edit
+from shardpack.commit.edit_shards import is_edit_shard, maybe_committed
 from shardpack.errors import FormatError, ObjectTooLargeError, ShardNotFoundError, ShardpackError
 from shardpack.format.checksum import crc32c
 from shardpack.format.layout import (
@@ -19,12 +21,10 @@ from shardpack.format.layout import (
     WORK_FOLDER,
     file_path,
     generation_of,
-    index_path,
     is_index_path,
     is_layer_path,
     is_packer_name,
     manifest_path,
-    tag_of_shard,
 )
 from shardpack.format.manifest import MAX_MANIFEST_BYTES, OWN_FOLDER, Manifest, Parent
 from shardpack.format.manifest_json import parse_manifest
@@ -57,16 +57,19 @@ class _Named:
         sizes: Path of each file in this store -> its length, where a manifest tells it.
         tars: Names of the tars in the dataset's own folder.
         layers: Folders of layers in `.shardpack`.
+        is_indexed: Whether sidecars of one of them were made of tars.
         doubtful: The newest generation whose files are not known: orphans of it, or earlier ones, are not told.
     """
 
     sizes: dict[str, int | None] = field(default_factory=dict)
     tars: set[str] = field(default_factory=set)
     layers: set[str] = field(default_factory=set)
+    is_indexed: bool = False
     doubtful: int = 0
 
     def add(self, manifest: Manifest, shards: Iterable[ShardInfo]) -> dict[str, int]:
         """Take what one manifest names; return those of its files that no other has named yet."""
+        self.is_indexed |= bool(manifest.option("indexed"))
         sizes = {file_path(file): file.num_bytes for file in manifest.files}
         for info in shards:
             sizes[info.index_path] = info.index_bytes
@@ -198,22 +201,30 @@ def _strays(store: Store, manifest: Manifest, named: _Named, names: Sequence[str
     """Yield files that look like parts of a dataset, but that no manifest of this one names."""
     edits = {folder: _tag(store, folder) for name in names if (folder := folder_of_edit(name)) is not None}
     tags = [tag for tag in edits.values() if tag]
-    known = {*named.sizes, *(path for path in names if path.startswith(tuple(f"{one}/" for one in named.layers)))}
+    layers = tuple(f"{one}/" for one in named.layers)
     there = set(names)
-    for name in names:
-        if name in known or _is_unfinished(name) or any(tag in name for tag in tags):
-            continue
-        number, is_of_edit = generation_of(name), tag_of_shard(name) is not None and index_path(name) in there
+    unnamed = {
+        name
+        for name in there.difference(named.sizes)
+        if not (name.startswith(layers) or _is_unfinished(name) or any(tag in name for tag in tags))
+    }
+    of_edits = {name for name in unnamed if is_edit_shard(name, there)}
+    spared = maybe_committed(
+        of_edits, unnamed, partial(_read, store), newest=manifest.generation, is_indexed=named.is_indexed
+    )
+    for name in sorted(unnamed - (spared - of_edits)):  # what tells of a tar is an orphan once that is moved away
+        number = generation_of(name)
         if 0 < number <= named.doubtful or (named.doubtful and _may_be_of_any(name)):
             continue  # perhaps of a generation whose files are not known
         if number > manifest.generation and edits:
             continue  # of an edit that was killed while it committed
-        if is_of_edit or is_index_path(name) or is_layer_path(name) or (number and name != manifest_path(number)):
+        is_sidecar = is_index_path(name) or is_layer_path(name) or (number and name != manifest_path(number))
+        if (name in of_edits or is_sidecar) and name not in spared:
             yield Problem("orphan", name, 'no generation that is kept names this file; remove it with "shardpack gc"')
         elif name.startswith(f"{FOLDER}/") or (OWN_FOLDER in manifest.locations and _is_tar(name)):
             yield Problem("stray", name, "no manifest names this file; append what it holds, or move it away")
     for folder in sorted(edits):
-        what = 'run it again; or delete this folder, and "shardpack gc" removes what it made'
+        what = 'run it again; or "shardpack gc" removes it once it is old, in a folder at once with --older-than 0'
         yield Problem("unfinished", folder, f"an edit was interrupted; {what}")
     others = {name for name in names if _is_unfinished(name) and folder_of_edit(name) is None}
     for name in sorted({RUN_PATH if name == RUN_PATH else WORK_FOLDER for name in others}):

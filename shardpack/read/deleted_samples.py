@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 
 from shardpack.errors import CorruptIndexError
 from shardpack.format.checksum import crc32c
@@ -10,6 +11,7 @@ from shardpack.format.deleted import join_deleted, parse_deleted
 from shardpack.format.manifest import Manifest
 from shardpack.order.visible import Visible
 from shardpack.read.segment_file import SegmentFile
+from shardpack.runtime.arrays import Integers
 from shardpack.runtime.threads import call_all
 from shardpack.storage.protocols import Store
 
@@ -39,3 +41,13 @@ def load_visible(store: Store, manifest: Manifest) -> Visible | None:
         parts.append(parse_deleted(data, named, num_samples=manifest.num_samples, path=file.path))
     deleted = join_deleted(parts, path=files[-1].path)
     return Visible(manifest.num_samples, deleted.astype(np.int64))
+
+
+def have_visible(starts: Integers, deleted: Integers) -> npt.NDArray[np.bool_]:
+    """Return which shards have a sample that is not deleted.
+
+    Args:
+        starts: First stored position of each shard, and behind the last one.
+        deleted: Stored positions of the deleted samples, ascending.
+    """
+    return np.diff(np.searchsorted(deleted, starts)) < np.diff(starts)

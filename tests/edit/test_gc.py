@@ -14,7 +14,7 @@ import shardpack
 from shardpack.commit.lease import LEASE_NAME
 from shardpack.edit.base import open_base
 from shardpack.errors import DatasetNotFoundError, OptionError, OutputExistsError
-from shardpack.format.layout import MANIFEST_PATH, WORK_FOLDER, manifest_path
+from shardpack.format.layout import MANIFEST_PATH, WORK_FOLDER, index_path, manifest_path
 from tests.commit.stores import KilledError, WatchedStore, heal, kill_at
 from tests.fakes import file_contents
 from tests.write.test_kill import zygote  # noqa: F401 - a fixture
@@ -136,6 +136,36 @@ def test_what_every_kind_of_edit_leaves_goes(tmp_path):
     assert shown() == before
     assert shardpack.verify(ds, full=True).ok
     assert shardpack.gc(ds, older_than=0).files == ()
+
+
+def stopped(where):
+    """Leave what an append of samples from code leaves that is killed behind its first shard."""
+    with open_base(where).begin("append", run_digest="of this run alone") as transaction:
+        tar = f"shard-{transaction.tag}-000000.tar"
+        for name in (f"{transaction.folder}/journal.jsonl", index_path(tar), tar):
+            transaction.put(name, [b"1"])
+
+
+def test_what_nothing_continues_goes_and_verify_is_content(tmp_path):
+    make(tmp_path)
+    before = file_contents(tmp_path)
+    stopped(tmp_path)
+    assert {problem.kind for problem in shardpack.verify(tmp_path).problems} == {"unfinished"}
+    assert file_contents(tmp_path).keys() - before.keys()
+    assert shardpack.gc(tmp_path).files == (), "it may be continued for a week"
+    shardpack.gc(tmp_path, keep=9, older_than=0)
+    assert file_contents(tmp_path) == before
+    assert shardpack.verify(tmp_path, full=True).ok
+
+
+def test_layers_that_go_are_named(tmp_path):
+    shardpack.pack([("a", {"json": {"n": 1}})], tmp_path / "ds")
+    for n in (2, 3):
+        shardpack.relabel(tmp_path / "ds", {"a": {"n": n}})
+    (layer,) = shardpack.gc(tmp_path / "ds", older_than=0, dry_run=True).layers
+    assert (tmp_path / "ds" / layer).is_dir()
+    assert shardpack.gc(tmp_path / "ds", older_than=0).layers == (layer,)
+    assert not (tmp_path / "ds" / layer).exists()
 
 
 def test_a_bucket_tells_times(s3_server):

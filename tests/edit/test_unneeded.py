@@ -49,10 +49,16 @@ class Place:
             self.store.put(name, b"12")
             self.days[name] = day
 
-    def find(self, *, keep=1, before=99.0):
+    def note(self, folder, tag, *, day=100.0, commits=None):
+        self.store.put(f"{folder}/edit.json", EditNote(tag, commits).encode())
+        self.days[f"{folder}/edit.json"] = day
+
+    def find(self, *, keep=1, before=99.0, is_locked=False):
         listed = [Listed(name, 2, self.days.get(name, 2.0) * DAY) for name in self.store.names()]
         limit = None if before is None else before * DAY
-        return find_unneeded(self.target, newest_generation(self.target), listed, keep=keep, written_before=limit)
+        return find_unneeded(
+            self.target, newest_generation(self.target), listed, keep=keep, written_before=limit, is_locked=is_locked
+        )
 
 
 @pytest.fixture
@@ -99,8 +105,9 @@ def test_what_is_young_stays(place):
 
 def test_what_an_unfinished_edit_made_stays(place):
     place.put(ORPHANS)
-    place.store.put(".shardpack/tmp/append-01234567/edit.json", EditNote("g000002-0badcafe").encode())
+    place.note(".shardpack/tmp/append-01234567", "g000002-0badcafe")
     place.store.put(".shardpack/tmp/delete-01234567/edit.json", b"damaged")
+    place.days[".shardpack/tmp/delete-01234567/edit.json"] = 100.0
     left = paths(place.find().files)
     assert left == [name for name in ORPHANS if "g000002" not in name]
 
@@ -109,10 +116,54 @@ def test_what_an_edit_under_way_has_put_for_the_next_generation_stays(place):
     """Not all of these names have the tag of the edit; its manifest is the last file that it writes."""
     next_names = [name.replace("000002", "000004") for name in ORPHANS if "g000002" not in name]
     place.put([*ORPHANS, *next_names])
-    place.store.put(".shardpack/tmp/relabel-01234567/edit.json", EditNote("g000004-0badcafe").encode())
+    place.note(".shardpack/tmp/relabel-01234567", "g000004-0badcafe")
     assert sorted(paths(place.find().files)) == ORPHANS
     place.store.delete(".shardpack/tmp/relabel-01234567/edit.json")
     assert sorted(paths(place.find().files)) == sorted([*ORPHANS, *next_names])
+
+
+WORK = ".shardpack/tmp/append-01234567"
+OF_KILLED = [
+    f"{WORK}/claim", f"{WORK}/.shardpack/tmp/journal.jsonl", "shard-g000004-0badcafe-000000.tar",
+    "shard-g000004-0badcafe-000001.tar", ".shardpack/index/shard-g000004-0badcafe-000000.index",
+    ".shardpack/keys-000004-0badcafe.index", ".shardpack/shards-000004-0badcafe.index", f"{WORK}/edit.json",
+]  # fmt: skip
+
+
+def killed(place):
+    """Put what an append left that was killed right before its manifest; its second tar has no index yet."""
+    place.put(OF_KILLED)
+    place.store.put(".shardpack/shards-000004-0badcafe.index", b"shard-g000004-0badcafe-000000.tar")
+    place.note(WORK, "g000004-0badcafe", day=0.0)
+
+
+def test_an_edit_that_nothing_was_written_for_goes_and_its_note_last(place):
+    killed(place)
+    place.put(["shard-g000004-0000000a-000000.tar"])
+    found = paths(place.find().files)
+    assert found[:2] == OF_KILLED[:2]
+    assert found[-1] == f"{WORK}/edit.json"
+    assert sorted(found) == sorted(OF_KILLED)
+
+
+@pytest.mark.parametrize("young", [f"{WORK}/claim", "shard-g000004-0badcafe-000001.tar"])
+def test_an_edit_that_wrote_something_of_late_stays(place, young):
+    killed(place)
+    place.days[young] = 100.0
+    assert paths(place.find().files) == []
+
+
+def test_at_any_time_only_a_lock_tells_that_an_edit_is_not_under_way(place):
+    killed(place)
+    assert paths(place.find(before=None).files) == []
+    assert sorted(paths(place.find(before=None, is_locked=True).files)) == sorted(OF_KILLED)
+
+
+def test_a_note_that_is_left_after_its_commit_goes_alone(place):
+    (named,) = (name for name in place.store.names() if "/deleted-000003" in name)
+    place.note(WORK, "g000003-0badcafe", day=0.0, commits=(3, newest_generation(place.target).crc32c))
+    assert paths(place.find(keep=9).files) == [f"{WORK}/edit.json"]
+    assert named in place.store.names()
 
 
 def test_files_that_only_deleted_generations_name_go(place):
@@ -172,9 +223,12 @@ def test_a_place_that_tells_no_times(place):
     listed = [Listed(name) for name in place.store.names()]
     newest = newest_generation(place.target)
     with pytest.raises(OptionError, match=r"older_than=0 \(--older-than 0\)"):
-        find_unneeded(place.target, newest, listed, keep=1, written_before=5.0)
-    assert find_unneeded(place.target, newest, listed, keep=9, written_before=5.0).kept == (3, 2, 1)
-    assert find_unneeded(place.target, newest, listed, keep=1, written_before=None).generations == (1, 2)
+        find_unneeded(place.target, newest, listed, keep=1, written_before=5.0, is_locked=False)
+    assert find_unneeded(place.target, newest, listed, keep=9, written_before=5.0, is_locked=False).kept == (3, 2, 1)
+    assert find_unneeded(place.target, newest, listed, keep=1, written_before=None, is_locked=False).generations == (
+        1,
+        2,
+    )
 
 
 def test_where_only_the_copy_is_there(place):
@@ -235,12 +289,26 @@ def test_tars_of_edits_stay_that_may_have_been_committed():
 
     def found():
         listed = [Listed(name, 2) for name in store.names()]
-        files = find_unneeded(target, newest_generation(target), listed, keep=1, written_before=None).files
+        files = find_unneeded(
+            target, newest_generation(target), listed, keep=1, written_before=None, is_locked=False
+        ).files
         return [path for path in paths(files) if "keys" not in path]
 
     killed = ["shard-g000002-0badcafe-000000.tar", ".shardpack/index/shard-g000002-0badcafe-000000.index"]
     assert found() == killed, "the shard table of the other one is there"
+    advice = [(one.kind, one.shard) for one in shardpack.verify(store.url).problems if "keys" not in one.shard]
+    appended = next(name for name in store.names() if name.startswith("shard-g000002-") and name not in killed)
+    assert sorted(advice) == sorted([*(("orphan", name) for name in killed), ("stray", appended)])
     indexed = replace(newest_generation(target).manifest, packed_with={"options": {"indexed": True}})
     store.put(MANIFEST_PATH, encode_manifest(indexed))
     store.put(manifest_path(1), encode_manifest(indexed))
     assert not [path for path in found() if path.endswith(".tar")], "its sidecars were made of tars"
+
+
+def test_a_shard_table_of_a_generation_that_is_known_spares_nothing(place):
+    """It was written for generation 2 or 3 by an edit that another one overtook."""
+    place.put(["shard-g000002-0badcafe-000000.tar", ".shardpack/index/shard-g000002-0badcafe-000000.index"])
+    table = ".shardpack/shards-000003-0badcafe.index"
+    place.store.put(table, b"shard-g000002-0badcafe-000000.tar")
+    assert table in paths(place.find().files)
+    assert len(place.find().files) == 3

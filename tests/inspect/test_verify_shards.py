@@ -26,3 +26,20 @@ def test_results_come_in_the_order_of_the_tasks(tmp_path, run, full):
     assert [[problem.kind for problem in one.problems] for one in verified] == [[], ["damaged"] * full, []]
     assert [one.hashes is None for one in verified] == [False, full, False]
     assert done[-1] == sum(task.info.num_bytes for task in tasks)
+
+
+@pytest.mark.parametrize("full", [False, True])
+def test_of_a_tar_without_visible_samples_only_the_index_counts(tmp_path, full):
+    write(tmp_path, numbered(3))
+    store = LocalStore(str(tmp_path))
+    (info,) = ShardList(store, load_manifest(store)[1])
+    flip(tmp_path / "shard-000000.tar", 0)
+    (seen,) = verify_in_threads([ShardTask(store, store, info, full)], 1, ByteProgress("verify", 1, lambda *_: None))
+    task = ShardTask(store, store, info, full, is_visible=False)
+    (unseen,) = verify_in_threads([task], 1, ByteProgress("verify", 1, lambda *_: None))
+    assert (len(seen.problems), seen.hashes) == (1, None)
+    assert not unseen.problems
+    assert unseen.hashes is not None
+    (tmp_path / info.index_path).unlink()
+    (lost,) = verify_in_threads([task], 1, ByteProgress("verify", 1, lambda *_: None))
+    assert [problem.kind for problem in lost.problems] == ["missing"]

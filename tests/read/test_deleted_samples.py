@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from shardpack.dataset import open_dataset
 from shardpack.errors import CorruptIndexError, ShardNotFoundError
-from shardpack.read.deleted_samples import load_visible
+from shardpack.read.deleted_samples import have_visible, load_visible
 from shardpack.storage.memory import MemoryStore
 from tests.edits import edited_files
 from tests.read.datasets import CountingStore, numbered, packed
@@ -41,3 +42,9 @@ def test_damage_is_told(path):
         assert path in str(caught.value)
     with pytest.raises(ShardNotFoundError, match="file is missing"):
         load({name: data for name, data in EDITED.items() if name != path})
+
+
+def test_shards_with_visible_samples():
+    starts = np.array([0, 3, 5, 5, 6])
+    assert have_visible(starts, np.zeros(0, np.int64)).tolist() == [True, True, False, True]
+    assert have_visible(starts, np.array([0, 3, 4, 5])).tolist() == [True, False, False, False]

@@ -1,0 +1,49 @@
+"""Edits that were begun and have not ended: which of them may go on, and which are given up.
+
+An edit is given up when nothing was written for it for so long as files are kept that nobody needs. A lock says that
+none is under way; in a bucket only that time does, so that no edit there is given up at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from shardpack.commit.edit_folder import folder_of_edit, read_note
+from shardpack.commit.target import Target
+from shardpack.storage.protocols import Listed
+
+
+@dataclass(frozen=True, slots=True)
+class UnfinishedEdits:
+    """What was found.
+
+    Attributes:
+        tags: Parts of the names of all files of edits that may go on.
+        given_up: Folders of edits that are given up.
+        tags_given_up: Parts of the names of all files of these.
+    """
+
+    tags: frozenset[str]
+    given_up: frozenset[str]
+    tags_given_up: frozenset[str]
+
+
+def find_unfinished_edits(
+    target: Target, listed: Sequence[Listed], is_given_up: Callable[[Listed], bool]
+) -> UnfinishedEdits:
+    """Return the edits that a dataset's folder tells of; they are given up if all of their files are."""
+    folders: dict[str, list[Listed]] = {}
+    for one in listed:
+        if (folder := folder_of_edit(one.path)) is not None:
+            folders.setdefault(folder, []).append(one)
+    tags, given_up, tags_given_up = set[str](), set[str](), set[str]()
+    for folder, files in sorted(folders.items()):
+        note = read_note(target, folder)
+        tag = set() if note is None else {note.tag}
+        if all(map(is_given_up, [*files, *(one for one in listed if note is not None and note.tag in one.path)])):
+            given_up.add(folder)
+            tags_given_up |= tag
+        else:
+            tags |= tag
+    return UnfinishedEdits(frozenset(tags), frozenset(given_up), frozenset(tags_given_up - tags))
