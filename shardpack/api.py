@@ -233,7 +233,8 @@ def pack(
         unpickle: What pickled values of a foreign format may hold: "plain" (numbers, texts, bytes and what contains
             them) or "numpy" (arrays besides). Refused by default.
         raw: Field for raw pixels of a foreign format: "png", without loss, or "npy".
-        with_table: Make the label table, too, as generation 2, which reads labels and first bytes of images back.
+        with_table: Make the label table, too, as generation 2: of the shards as they are written, or before they are
+            uploaded, so that nothing is fetched back but what an earlier run or another process has delivered.
 
     Returns:
         What was packed, and which samples were left out.
@@ -244,7 +245,6 @@ def pack(
         StorageError: The disk or the bucket refused; finished shards are kept for the next call.
     """
     from shardpack.storage.url import scheme_of
-    from shardpack.table.libraries import pyarrow_module
     from shardpack.write.pack import pack_source
     from shardpack.write.request import PackRequest
 
@@ -255,65 +255,57 @@ def pack(
         source, storage_options = dataset, storage_options if scheme_of(out) else None
     elif allow_locations:
         raise OptionError("allow_locations is for the folder or URL of a dataset; leave it out")
-    if with_table:
-        pyarrow_module()  # missing is said before the work
-    report = pack_source(
-        source,
-        out,
-        PackRequest(
-            max_shard_bytes=max_shard_bytes,
-            max_shard_samples=max_shard_samples,
-            allow_oversized=allow_oversized,
-            jobs=jobs,
-            shuffle_seed=shuffle_seed,
-            check_images=check_images,
-            check_labels=check_labels,
-            on_error=on_error,
-            layout=layout,
-            annotations=annotations,
-            ignore=ignore,
-            table=table,
-            key_column=key_column,
-            label_column=label_column,
-            classes=classes,
-            split=split,
-            rename_keys=rename_keys,
-            force=force,
-            dry_run=dry_run,
-            storage_options=storage_options,
-            work_dir=work_dir,
-            progress=progress,
-            announce=announce,
-            compress=compress,
-            frame_bytes=frame_bytes,
-            threads_per_job=threads_per_job,
-            part=part,
-            engine=engine,
-            transform=transform,
-            transform_version=transform_version,
-            decode=decode,
-            fields=fields,
-            rename_field=rename_field,
-            sample_timeout=sample_timeout,
-            resize=resize,
-            encode=encode,
-            image=image,
-            nearest=nearest,
-            keep=keep,
-            labels=labels,
-            first_frame=first_frame,
-            source_format=source_format,
-            unpickle=unpickle,
-            raw=raw,
-        ),
+    request = PackRequest(
+        max_shard_bytes=max_shard_bytes,
+        max_shard_samples=max_shard_samples,
+        allow_oversized=allow_oversized,
+        jobs=jobs,
+        shuffle_seed=shuffle_seed,
+        check_images=check_images,
+        check_labels=check_labels,
+        on_error=on_error,
+        layout=layout,
+        annotations=annotations,
+        ignore=ignore,
+        table=table,
+        key_column=key_column,
+        label_column=label_column,
+        classes=classes,
+        split=split,
+        rename_keys=rename_keys,
+        force=force,
+        dry_run=dry_run,
+        storage_options=storage_options,
+        work_dir=work_dir,
+        progress=progress,
+        announce=announce,
+        compress=compress,
+        frame_bytes=frame_bytes,
+        threads_per_job=threads_per_job,
+        part=part,
+        engine=engine,
+        transform=transform,
+        transform_version=transform_version,
+        decode=decode,
+        fields=fields,
+        rename_field=rename_field,
+        sample_timeout=sample_timeout,
+        resize=resize,
+        encode=encode,
+        image=image,
+        nearest=nearest,
+        keep=keep,
+        labels=labels,
+        first_frame=first_frame,
+        source_format=source_format,
+        unpickle=unpickle,
+        raw=raw,
     )
-    if with_table and not (dry_run or report.missing_shards):
-        from shardpack.edit.table import table as make_table
+    if with_table:
+        from shardpack.edit.pack_table import pack_with_table
 
-        make_table(
-            out, storage_options=storage_options, work_dir=work_dir, single_writer=True, jobs=jobs, progress=progress
-        )
-    return report
+        return pack_with_table(source, out, request, storage_options=storage_options)
+    return pack_source(source, out, request)
 
 
 def append(

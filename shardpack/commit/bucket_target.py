@@ -32,6 +32,10 @@ def no_check() -> None:
     """Let a target write: no other run can take over what this one writes."""
 
 
+def no_look(_name: str, _path: Path) -> None:
+    """Let a file be uploaded without a look at it."""
+
+
 class BucketTarget:
     """A folder of a bucket or of any other store, as a `Target`.
 
@@ -50,6 +54,7 @@ class BucketTarget:
         shared: bool = False,
         spool_bytes: int = SPOOL_BYTES,
         check: Callable[[], None] = no_check,
+        look: Callable[[str, Path], None] = no_look,
     ) -> None:
         """Write to a store; makes no request yet.
 
@@ -60,10 +65,12 @@ class BucketTarget:
             shared: Whether other processes write here, too, by agreement.
             spool_bytes: Files longer than this are assembled in the scratch folder instead of in memory.
             check: Called before anything is written or deleted; raises if this process may not any more.
+            look: Called with name and path of each local file before its upload, perhaps in several threads; of a shard
+                first with its index, then with its tar.
         """
         self._store, self._uploader = store, Uploader(store)
         self._work_dir, self._needs_list, self._spool_bytes = work_dir, needs_list, spool_bytes
-        self._shared, self._check = shared, check
+        self._shared, self._check, self._look = shared, check, look
         self._making = threading.Lock()
         self._held: tuple[ScratchDir, FolderLock] | None = None
         self._names: set[str] | None = None
@@ -227,6 +234,7 @@ class BucketTarget:
     def put_file(self, name: str, path: Path, *, num_bytes: int, crc32c: int | None) -> None:
         """Upload a file, verified before and after."""
         check_file(path, name, num_bytes=num_bytes, checksum=crc32c)
+        self._look(name, path)
         self._put(name, path)
 
     def _put(self, name: str, source: bytes | Path) -> None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, cast
 
-from shardpack.commit.bucket_target import BucketTarget, no_check
+from shardpack.commit.bucket_target import BucketTarget, no_check, no_look
 from shardpack.commit.folder_target import FolderTarget
 from shardpack.commit.target import Target
 from shardpack.errors import OptionError
@@ -22,6 +23,7 @@ def target_of(
     needs_list: bool = True,
     shared: bool = False,
     check: Callable[[], None] = no_check,
+    look: Callable[[str, Path], None] = no_look,
 ) -> Target:
     """Return a store as a target.
 
@@ -31,6 +33,7 @@ def target_of(
         needs_list: Whether a bucket that refuses to list its objects is an error; otherwise it counts as empty.
         shared: Whether other processes write there, too, by agreement: parts of one plan.
         check: For a bucket: called before each write, see `BucketTarget`; a folder has locks instead.
+        look: For a bucket: called before each upload of a file, see `BucketTarget`.
 
     Raises:
         OptionError: The location is read-only, or has no use for an option.
@@ -42,7 +45,7 @@ def target_of(
     if store.location.partition("://")[0] in WEB_SCHEMES:
         raise OptionError(f"cannot write to {store.location!r}: a web server takes no files; name a folder or a bucket")
     folder = None if work_dir is None else os.fspath(work_dir)
-    return BucketTarget(store, folder, needs_list=needs_list, shared=shared, check=check)
+    return BucketTarget(store, folder, needs_list=needs_list, shared=shared, check=check, look=look)
 
 
 def as_target(

@@ -21,6 +21,7 @@ from shardpack.runtime.progress import Progress, no_progress
 from shardpack.storage.open import Writable
 from shardpack.table.build import Built, finished_files, write_rows
 from shardpack.table.libraries import pyarrow_module
+from shardpack.table.packed_rows import PackedRows
 from shardpack.table.tasks import rows_of_dataset
 from shardpack.table.update import named
 
@@ -72,21 +73,39 @@ def table(
         >>> report.added
         1
     """
-    began = time.perf_counter()
     pyarrow_module()
     if jobs is not None:
         jobs = as_integer("jobs", jobs, minimum=1)
     base = open_base(dataset, storage_options=storage_options, allow_locations=allow_locations, work_dir=work_dir)
     if dry_run:
-        return _report(base, began, done=bool(base.manifest.table) and not force, dry_run=True)
+        return _report(base, time.perf_counter(), done=bool(base.manifest.table) and not force, dry_run=True)
+    return make_table(base, force=force, work_dir=work_dir, single_writer=single_writer, jobs=jobs, progress=progress)
+
+
+def make_table(
+    base: EditBase,
+    *,
+    force: bool = False,
+    work_dir: str | os.PathLike[str] | None = None,
+    single_writer: bool = False,
+    jobs: int | None = None,
+    progress: Progress = no_progress,
+    packed: PackedRows | None = None,
+) -> EditReport:
+    """Make the label table of a dataset; arguments and errors as for `table`.
+
+    Args:
+        packed: Rows that were made while the dataset was packed; of samples that have one there nothing is read.
+    """
+    began = time.perf_counter()
     with base.begin("table", run_digest=str(force), single_writer=single_writer) as transaction:
         base = base.of(transaction)
         if transaction.complete or (base.manifest.table and not force):
             return _report(base, began, done=True)
-        if jobs is None:
-            jobs = _default_jobs(base)
+        if packed is not None and packed.has_all(base.cache):
+            jobs = 1
         with _files_folder(base, transaction, work_dir) as folder:
-            built = _build(base, folder, jobs, progress)
+            built = _build(base, folder, _default_jobs(base) if jobs is None else jobs, packed, progress)
             files = named(built, generation=transaction.generation)
             for file, path in files:
                 with open(path, "rb") as written:
@@ -122,7 +141,7 @@ def _files_folder(
         yield folder
 
 
-def _build(base: EditBase, folder: str, jobs: int, progress: Progress) -> Built:
+def _build(base: EditBase, folder: str, jobs: int, packed: PackedRows | None, progress: Progress) -> Built:
     count = base.manifest.num_samples
     if not count:
         raise OptionError(
@@ -130,7 +149,10 @@ def _build(base: EditBase, folder: str, jobs: int, progress: Progress) -> Built:
         )
     finished = finished_files(folder)
     with start_workers(jobs) as engine:
-        rows = rows_of_dataset(base.cache, engine, first=sum(file.num_rows for file, _ in finished))
+        if packed is not None and not finished:
+            rows = packed.rows(base.cache, engine)
+        else:
+            rows = rows_of_dataset(base.cache, engine, first=sum(file.num_rows for file, _ in finished))
         return write_rows(rows, folder, finished=finished, total=count, progress=progress)
 
 

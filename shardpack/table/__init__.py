@@ -8,6 +8,7 @@ read_table    columns of the whole table, of several files and types
 query         which rows an expression of SQL is true for                    (expression: what it may be)
 queryable     `ds.where` and `ds.table`                                      (selected: for views, too)
 summary       how many samples have each value
+packed_rows   rows of shards on their way to a bucket
 update        the table of the next generation, at a cost in proportion to the edit
 join          the tables of merged datasets as one
 by_class      positions grouped by the values of a column

@@ -18,19 +18,22 @@ from shardpack.table.rows import Naming, Rows
 TASK_ROWS = 8 * BATCH_ROWS
 
 
-def rows_of_dataset(cache: ShardCache, engine: Engine, *, first: int = 0, task_rows: int = TASK_ROWS) -> Iterator[Rows]:
-    """Yield the rows of all samples in order; the same rows with any engine, and behind any first one.
+def rows_of_dataset(
+    cache: ShardCache, engine: Engine, *, first: int = 0, end: int | None = None, task_rows: int = TASK_ROWS
+) -> Iterator[Rows]:
+    """Yield the rows of samples in order; the same rows with any engine, and behind any first one.
 
     Args:
         cache: The dataset, as its newest manifest says.
         engine: Runs the tasks.
         first: Stored position of the first row that is needed.
+        end: That behind the last one; None for all.
         task_rows: Rows of a task, a multiple of `BATCH_ROWS`.
 
     Raises:
         DecodeError: A label is not what its field's name says.
     """
-    end = cache.manifest.num_samples
+    end = cache.manifest.num_samples if end is None else end
     if first == end:
         return
     done = first // task_rows * task_rows

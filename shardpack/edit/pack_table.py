@@ -1,0 +1,84 @@
+"""Pack a dataset together with its label table: what `shardpack.pack` does with `with_table`.
+
+In a folder the table is made of the shards that are there. On their way to a bucket, rows are made of the local files,
+so that no label and no image is fetched again; but for shards that other processes, or an earlier run, delivered.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from shardpack.commit.open_target import target_of
+from shardpack.commit.target import Target
+from shardpack.edit.base import open_base
+from shardpack.edit.table import make_table
+from shardpack.sources.listing import Listing
+from shardpack.storage.atomic import make_folder
+from shardpack.storage.open import Writable, as_writable
+from shardpack.storage.protocols import WritableStore
+from shardpack.storage.url import is_url
+from shardpack.table.libraries import pyarrow_module
+from shardpack.table.packed_rows import PackedRows
+from shardpack.write.pack import Packable, pack_source
+from shardpack.write.place import Incoming, NewDataset
+from shardpack.write.report import PackReport
+from shardpack.write.request import PackRequest
+
+
+def pack_with_table(
+    source: Packable, out: Writable, request: PackRequest, *, storage_options: Mapping[str, Any] | None = None
+) -> PackReport:
+    """Pack a source, and make the table of the dataset as its second generation.
+
+    Args:
+        source, out, request: As `pack_source` takes them.
+        storage_options: Of `out`.
+
+    Raises:
+        MissingDependencyError: pyarrow is not installed; before anything is packed.
+    """
+    pyarrow_module()
+    place = rows = None
+    with ExitStack() as stack:
+        if not isinstance(out, (str, os.PathLike)) or is_url(out):
+            work_dir = None if request.work_dir is None else os.fspath(request.work_dir)
+            if work_dir is not None:
+                make_folder(work_dir)
+            folder = stack.enter_context(TemporaryDirectory(prefix="shardpack-rows-", dir=work_dir))
+            rows = PackedRows(folder)
+            place = _PlaceWithRows(as_writable(out, storage_options), rows)
+        report = pack_source(source, out, request, place=place)
+        if not (request.dry_run or report.missing_shards):
+            make_table(
+                open_base(out, storage_options=storage_options, work_dir=request.work_dir),
+                work_dir=request.work_dir,
+                single_writer=True,
+                jobs=request.jobs,
+                progress=request.progress,
+                packed=rows,
+            )
+    return report
+
+
+class _PlaceWithRows(NewDataset):
+    """A new dataset of which each shard is looked at before it is uploaded."""
+
+    def __init__(self, store: WritableStore, rows: PackedRows) -> None:
+        self.store, self._rows = store, rows
+
+    def target(self, *, work_dir: str | os.PathLike[str] | None = None, shared: bool = False) -> Target:
+        return target_of(self.store, work_dir=work_dir, shared=shared, look=self._rows.add)
+
+    def admit(self, listing: Listing, *, keeps_keys: bool) -> Listing:
+        listing = super().admit(listing, keeps_keys=keeps_keys)
+        self._rows.classes = listing.classes
+        return listing
+
+    def admit_rows(self, classes: Sequence[str] | None, splits: Iterable[str | None]) -> Incoming:
+        incoming = super().admit_rows(classes, splits)
+        self._rows.classes = None if incoming.classes is None else tuple(incoming.classes)
+        return incoming

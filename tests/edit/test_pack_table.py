@@ -1,0 +1,94 @@
+"""`pack --table`: the table of a bucket is made of the local shards, and is that of a folder."""
+
+from __future__ import annotations
+
+import pytest
+
+import shardpack
+from shardpack.errors import DecodeError
+from tests.commit.stores import KilledError, WatchedStore, heal, kill_at
+from tests.conftest import image_folder
+from tests.fakes import file_contents
+
+
+class ReadStore(WatchedStore):
+    """Also tells which objects were read."""
+
+    def __init__(self):
+        super().__init__()
+        self.read: list[str] = []
+
+    def get_range(self, path, *, start, length):
+        self.read.append(path)
+        return super().get_range(path, start=start, length=length)
+
+    def get(self, path, *, max_bytes=None):
+        self.read.append(path)
+        return super().get(path, max_bytes=max_bytes)
+
+    def map(self, path):
+        self.read.append(path)
+        return super().map(path)
+
+    def payload_reads(self):
+        return [name for name in self.read if name.endswith((".tar", ".tar.zst"))]
+
+
+@pytest.fixture
+def photos(tmp_path):
+    return image_folder(tmp_path / "photos", per_class=6)
+
+
+def tables(files):
+    return {name: bytes(data) for name, data in files.items() if name.endswith((".parquet", "manifest.json"))}
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"compress": {"shards": "zstd:1"}}, {"resize": "short=16", "encode": "png"}], ids=str
+)
+def test_nothing_is_read_back(photos, tmp_path, options):
+    shardpack.pack(photos, tmp_path / "out", max_shard_samples=4, with_table=True, **options)
+    store = ReadStore()
+    shardpack.pack(photos, store.url, max_shard_samples=4, with_table=True, **options)
+    assert store.payload_reads() == []
+    expected = tables(file_contents(tmp_path / "out"))
+    assert tables(store.contents()) == expected
+    assert len(expected) == 2
+
+
+def test_samples_of_an_iterable(tmp_path):
+    samples = [(f"{n}", {"json": {"label": n % 2, "n": n}}) for n in range(9)]
+    shardpack.pack(samples, tmp_path / "out", max_shard_samples=4, classes=["a", "b"], with_table=True)
+    store = ReadStore()
+    shardpack.pack(samples, store.url, max_shard_samples=4, classes=["a", "b"], with_table=True)
+    assert store.payload_reads() == []
+    assert tables(store.contents()) == tables(file_contents(tmp_path / "out"))
+    assert shardpack.open(store.url).table(["class"])["class"].to_pylist() == list("ababababa")
+
+
+def test_after_a_kill_only_what_was_finished_before_is_read(photos, tmp_path):
+    shardpack.pack(photos, tmp_path / "out", max_shard_samples=4, with_table=True, jobs=1)
+    store = ReadStore()
+    kill_at(store, 12)
+    with pytest.raises(KilledError):
+        shardpack.pack(photos, store.url, max_shard_samples=4, with_table=True, jobs=1)
+    finished = {name for name in store.contents() if name.endswith(".tar")}
+    heal(store)
+    store.read.clear()
+    shardpack.pack(photos, store.url, max_shard_samples=4, with_table=True, jobs=1)
+    assert finished
+    assert set(store.payload_reads()) <= finished
+    assert tables(store.contents()) == tables(file_contents(tmp_path / "out"))
+
+
+def test_labels_that_do_not_parse_are_told_once_the_dataset_is_there():
+    store = WatchedStore()
+    with pytest.raises(DecodeError, match=r"field 'json' is not JSON.*key='b'"):
+        shardpack.pack([("a", {"json": {}}), ("b", {"json": b"{"})], store.url, with_table=True)
+    assert shardpack.open(store.url).manifest.generation == 1
+
+
+def test_a_dry_run_makes_nothing(photos):
+    store = WatchedStore()
+    assert shardpack.pack(photos, store.url, dry_run=True, with_table=True).dry_run
+    assert store.contents() == {}
