@@ -216,6 +216,11 @@ class Exporter(Protocol):
         ...
 
     @property
+    def names_classes(self) -> bool:
+        """Whether the files of the format name all classes; otherwise a file beside them does."""
+        ...
+
+    @property
     def limits(self) -> Limits:
         """How the samples are cut into parts, unless the user says otherwise."""
         ...

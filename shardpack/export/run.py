@@ -28,12 +28,13 @@ from shardpack.export.exporter import (
 )
 from shardpack.export.formats import EXPORTERS
 from shardpack.export.make_part import PartMade, PartTask, make_part
-from shardpack.export.staging import STAGING_NAME, Staging, refuse_occupied, refuse_own_folder
+from shardpack.export.staging import STAGING_NAME, ExportFiles, Staging, refuse_occupied, refuse_own_folder
 from shardpack.export.survey_labels import survey_labels
 from shardpack.runtime.arguments import as_integer, as_jobs, one_of
 from shardpack.runtime.processes import default_jobs, start_workers
 from shardpack.runtime.progress import Announce, Progress, no_announcement, no_progress
 from shardpack.runtime.sizes import parse_bytes
+from shardpack.sources.class_list import CLASS_LIST, class_list_text
 from shardpack.storage.atomic import storage_errors
 from shardpack.storage.url import local_path
 
@@ -190,6 +191,7 @@ class _Run:
                 self._make_parts(staging, missing, jobs)
                 notes = [self._made[part.number].note for part in parts]
                 self._exporter.finish(parts, notes, staging.paths.files())
+                self._name_classes(staging.paths.files())
             else:
                 resumed = len(parts) if contents_done else 0
             rejected = tuple(one for part in parts for one in self._made[part.number].rejected)
@@ -203,9 +205,23 @@ class _Run:
             rejected=rejected,
         )
 
+    def _name_classes(self, files: ExportFiles) -> None:
+        """Write the class names, if there are some and the format has no place for them."""
+        classes = self._contents.classes
+        if classes and not self._exporter.names_classes:
+            with open(files.create(CLASS_LIST), "w", encoding="utf-8") as file:
+                file.write(class_list_text(classes))
+
     def _digest(self) -> str:
         cuts = [(part.split, part.first, part.num_samples) for part in self._parts]
-        all_of_it = (__version__, self._contents.digest, self._exporter, self._options.on_error, cuts)
+        all_of_it = (
+            __version__,
+            self._contents.digest,
+            self._exporter,
+            self._options.on_error,
+            cuts,
+            self._contents.classes,
+        )
         return xxh3_64_hexdigest(repr(all_of_it).encode("utf-8", "surrogateescape"))
 
     def _make_parts(self, staging: Staging, missing: Sequence[Part], jobs: int | None) -> None:

@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 
 import shardpack
+from shardpack.export.formats import EXPORTERS
 from tests.conftest import make_jpeg
 from tests.export.datasets import CLASSES
 
 SPLITS = {"train": 5, "test": 3}
+FORMATS = [name for name, place in EXPORTERS.items() if ".formats." in place]
 NESTED = {"box": {"x": 3, "y": [1.5, 2]}}
 
 
@@ -69,10 +71,37 @@ def test_lmdb(ds, tmp_path):
         assert found == [(one.key, dict(one)) for one in ds.split(split)], "byte for byte, labels too"
 
 
-@pytest.mark.parametrize(("to", "package"), [("parquet", "pyarrow"), ("hdf5", "h5py")])
-def test_class_names_come_back(ds, tmp_path, to, package):
-    pytest.importorskip(package)
-    assert again(ds, tmp_path, to).classes == CLASSES
+NAMES = ("zebra", "ant", "no sample", "cow")  # neither sorted nor complete in the labels
+
+
+@pytest.mark.parametrize("splits", [("train",), ("train", "val")])
+@pytest.mark.parametrize("to", FORMATS)
+def test_class_names_come_back(tmp_path, to, splits):
+    pytest.importorskip({"parquet": "pyarrow", "hdf5": "h5py", "lmdb": "lmdb"}.get(to, "numpy"))
+    with shardpack.ShardWriter(tmp_path / "ds", classes=NAMES) as writer:
+        for number, label in enumerate((3, 0, 1, 0)):
+            own = {"label": label, "class": NAMES[label]}
+            boxes = {"width": 32, "height": 24, "annotations": [{"bbox": [4, 4, 8, 8], **own}]}
+            split = splits[number % len(splits)]
+            fields = {"jpg": make_jpeg(seed=number), "json": boxes if to in ("coco", "yolo") else own}
+            writer.write(f"s{number}", fields, split=split if len(splits) > 1 else None)
+    shardpack.export(shardpack.open(tmp_path / "ds"), tmp_path / "out", to=to, jobs=1)
+    shardpack.pack(tmp_path / "out", tmp_path / "again", raw="png" if to == "npz" else None, jobs=1)
+    back = shardpack.open(tmp_path / "again")
+    assert back.classes == NAMES
+    labels = {}
+    for one in back:
+        label = one.decode("json")
+        label = label["annotations"][0] if "annotations" in label else label
+        labels[one.key.rpartition("/")[2]] = label["label"], label["class"]
+    assert labels == {"s0": (3, "cow"), "s1": (0, "zebra"), "s2": (1, "ant"), "s3": (0, "zebra")}
+
+
+def test_classes_of_boxes_alone_come_back_from_parquet(tmp_path):
+    pytest.importorskip("pyarrow")
+    with shardpack.ShardWriter(tmp_path / "ds", classes=NAMES) as writer:
+        writer.write("a", {"jpg": make_jpeg(), "json": {"annotations": [{"bbox": [4, 4, 8, 8], "label": 3}]}})
+    assert again(shardpack.open(tmp_path / "ds"), tmp_path, "parquet").classes == NAMES
 
 
 def test_splits_of_any_name_come_back_from_yolo(tmp_path):

@@ -34,7 +34,7 @@ def small_parts(monkeypatch):
 def test_a_report_says_what_was_done(pets, tmp_path):
     told = []
     report = shardpack.export(pets, tmp_path / "out", to="folder", progress=lambda *one: told.append(one))
-    assert (report.num_samples, report.num_files, report.num_parts, report.resumed_parts) == (6, 7, 1, 0)
+    assert (report.num_samples, report.num_files, report.num_parts, report.resumed_parts) == (6, 8, 1, 0)
     assert report.num_bytes == sum(len(payload) for sample in pets for payload in sample.values())
     assert report.splits == ()
     assert told[-1] == ("export", 6, 6)
@@ -77,7 +77,7 @@ def test_another_export_does_not_go_on_with_it(pets, tmp_path, monkeypatch):
             shardpack.export(pets, tmp_path / "out", to="folder", jobs=1)
     report = shardpack.export(pets.select([0, 2]), tmp_path / "out", to="folder", jobs=1)
     assert report.resumed_parts == 0
-    assert sorted(files(tmp_path / "out")) == ["cat/0000.jpg", "cat/0002.jpg", "metadata.csv"]
+    assert sorted(files(tmp_path / "out")) == ["cat/0000.jpg", "cat/0002.jpg", "metadata.csv", "shardpack-classes.yaml"]
 
 
 def test_the_same_bytes_for_any_jobs(pets, tmp_path):

@@ -57,6 +57,7 @@ class CocoExporter:
     keyed: ClassVar[bool] = True
     sequential: ClassVar[bool] = False
     typed: ClassVar[bool] = True
+    names_classes: ClassVar[bool] = True
     limits: ClassVar[Limits] = Limits(max_bytes=64 << 20, max_samples=1000)
 
     roles: Roles

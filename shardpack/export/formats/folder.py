@@ -40,6 +40,7 @@ class FolderExporter:
     keyed: ClassVar[bool] = True
     sequential: ClassVar[bool] = False
     typed: ClassVar[bool] = False
+    names_classes: ClassVar[bool] = False
     limits: ClassVar[Limits] = Limits(max_bytes=64 << 20, max_samples=1000)
 
     roles: Roles

@@ -77,6 +77,10 @@ class Hdf5Exporter:
         return self.table.roles.fields
 
     @property
+    def names_classes(self) -> bool:
+        return self.classes is not None
+
+    @property
     def sentence(self) -> str:
         return f"datasets are {self.table.sentence}"
 

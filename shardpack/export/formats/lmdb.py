@@ -36,6 +36,7 @@ class LmdbExporter:
     keyed: ClassVar[bool] = True
     sequential: ClassVar[bool] = True
     typed: ClassVar[bool] = False
+    names_classes: ClassVar[bool] = False
     limits: ClassVar[Limits] = Limits(max_bytes=64 << 20, max_samples=10_000)
 
     fields: tuple[str, ...]

@@ -47,6 +47,7 @@ class MdsExporter:
     keyed: ClassVar[bool] = False
     sequential: ClassVar[bool] = False
     typed: ClassVar[bool] = True
+    names_classes: ClassVar[bool] = False
     limits: ClassVar[Limits] = Limits(max_bytes=64 << 20)
 
     table: Table

@@ -41,6 +41,7 @@ class NpzExporter:
     keyed: ClassVar[bool] = False
     sequential: ClassVar[bool] = False
     typed: ClassVar[bool] = True
+    names_classes: ClassVar[bool] = False
 
     table: Table
     shapes: tuple[tuple[str, tuple[int, ...], str], ...]

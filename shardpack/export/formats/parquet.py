@@ -52,6 +52,10 @@ class ParquetExporter:
         return self.table.roles.fields
 
     @property
+    def names_classes(self) -> bool:
+        return self.table.classes is not None
+
+    @property
     def sentence(self) -> str:
         return f"a row has {self.table.sentence}"
 

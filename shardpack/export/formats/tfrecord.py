@@ -37,6 +37,7 @@ class TfRecordExporter:
     keyed: ClassVar[bool] = False
     sequential: ClassVar[bool] = False
     typed: ClassVar[bool] = True
+    names_classes: ClassVar[bool] = False
     limits: ClassVar[Limits] = Limits(max_bytes=256 << 20)
 
     table: Table

@@ -30,6 +30,7 @@ class WebDatasetExporter:
     keyed: ClassVar[bool] = True
     sequential: ClassVar[bool] = False
     typed: ClassVar[bool] = False
+    names_classes: ClassVar[bool] = False
 
     fields: tuple[str, ...]
     pattern: str

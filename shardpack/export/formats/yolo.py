@@ -29,6 +29,7 @@ from shardpack.export.roles import Roles, roles_of_image_files
 from shardpack.export.staging import ExportFiles
 from shardpack.read.sample import Sample
 from shardpack.runtime.arguments import one_of
+from shardpack.sources.class_list import names_lines
 
 _NO_SPLIT = "train"
 _KEYS = {"valid": "val", "validation": "val"}  # split -> how data.yaml calls it
@@ -58,6 +59,7 @@ class YoloExporter:
     keyed: ClassVar[bool] = True
     sequential: ClassVar[bool] = False
     typed: ClassVar[bool] = True
+    names_classes: ClassVar[bool] = True
     limits: ClassVar[Limits] = Limits(max_bytes=64 << 20, max_samples=1000)
 
     roles: Roles
@@ -179,10 +181,8 @@ class YoloExporter:
         # No `path`: Ultralytics then takes the folder of this file, and "." for the folder that it is run in.
         lines = [f"{key}: images/{split}" for key, split in zip(keys, splits, strict=True)]
         lines += [f"kpt_shape: [{count}, 3]" for count in counts]
-        lines.append("names:")
         # Numbers without a name get one: readers count them.
-        numbers = range(max(names, default=-1) + 1)
-        lines += [f"  {number}: {json.dumps(names.get(number, str(number)), ensure_ascii=False)}" for number in numbers]
+        lines += names_lines(names.get(number, str(number)) for number in range(max(names, default=-1) + 1))
         with open(files.create("data.yaml"), "w", encoding="utf-8") as file:
             file.write("\n".join(lines) + "\n")
 

@@ -26,7 +26,7 @@ _MAX_DEPTH = 16
 _NAME = re.compile(
     r"""("(?:[^"\\]|\\.)*"|'(?:[^']|'')*'|[^\s"'\[\]{},&*!|>%@`#:-][^\[\]{},]*?|-[^\s\[\]{},]+?)[ ]*:(?=[ ]|$)"""
 )
-_ESCAPES = {"n": "\n", "t": "\t", "r": "\r", '"': '"', "\\": "\\", "/": "/", " ": " ", "0": "\0"}
+_ESCAPES = {"b": "\b", "f": "\f", "n": "\n", "t": "\t", "r": "\r", '"': '"', "\\": "\\", "/": "/", " ": " ", "0": "\0"}
 _ESCAPE = re.compile(r"\\(x[0-9A-Fa-f]{2}|u[0-9A-Fa-f]{4}|.)")
 _QUOTED = re.compile(r""""(?:[^"\\]|\\.)*"|'(?:[^']|'')*'""")
 _IN_BRACKETS = re.compile(r"(?:[^\[\]{},:]|:(?! |$))+")
@@ -42,15 +42,15 @@ class _Line:
         self.number, self.indent, self.text = number, indent, text
 
 
-def parse_yaml(data: bytes) -> dict[str, object]:
+def parse_yaml(data: bytes, *, max_bytes: int = MAX_BYTES) -> dict[str, object]:
     """Return the map that a file holds: name -> text, None, list or map.
 
     Raises:
-        DecodeError: The file has more than `MAX_BYTES`, is not UTF-8, or is written in another part of YAML; the
+        DecodeError: The file has more than `max_bytes`, is not UTF-8, or is written in another part of YAML; the
             message says in which line.
     """
-    if len(data) > MAX_BYTES:
-        raise DecodeError(f"expected at most {MAX_BYTES:,} bytes of YAML, got {len(data):,}")
+    if len(data) > max_bytes:
+        raise DecodeError(f"expected at most {max_bytes:,} bytes of YAML, got {len(data):,}")
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from typing import Literal, Protocol, cast, get_args
 
 from shardpack.errors import OptionError, SourceError
 from shardpack.runtime.arguments import one_of
+from shardpack.sources.class_list import CLASS_LIST, MAX_BYTES, read_class_list
 from shardpack.sources.formats.found_files import FoundFiles
 from shardpack.sources.row_source import RowSource
 
@@ -120,5 +121,13 @@ def find_format(found: FoundFiles) -> str | None:
 
 
 def open_format(name: str, found: FoundFiles, options: FormatOptions) -> RowSource:
-    """Return the rows of files in a format. Raises as `importer_of` and `Importer.open`."""
-    return importer_of(name).open(found, options)
+    """Return the rows of files in a format, with the class names of an export beside them.
+
+    Raises as `importer_of`, `read_class_list` and `Importer.open`.
+    """
+    importer = importer_of(name)
+    if CLASS_LIST in found.names and not found.is_file:
+        classes = read_class_list(found.read(CLASS_LIST, max_bytes=MAX_BYTES))
+        found = replace(found, names=tuple(each for each in found.names if each != CLASS_LIST))
+        options = replace(options, classes=options.classes or classes)
+    return importer.open(found, options)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from shardpack.errors import OptionError, SourceError
+from shardpack.sources.class_list import CLASS_LIST, MAX_BYTES, read_class_list, with_class_list
 from shardpack.sources.keys import check_names
 from shardpack.sources.layouts import LAYOUTS
 from shardpack.sources.layouts.classes import ClassFolders
@@ -94,6 +95,8 @@ def read_tree(tree: Tree, layout: str, problems: Problems, options: LayoutOption
             that the layout does not understand.
     """
     tree = ignore_files(tree, options.ignore, problems)
+    classes = read_class_list(tree.read(CLASS_LIST, max_bytes=MAX_BYTES)) if tree.has(CLASS_LIST) else None
+    tree = tree.without([] if classes is None else [CLASS_LIST])
     found = find_layout(tree, layout, options)
     listing = list_tree(tree, found, problems, options)
     listing = check_names(listing, problems, rename_keys=options.rename_keys)
@@ -101,8 +104,11 @@ def read_tree(tree: Tree, layout: str, problems: Problems, options: LayoutOption
     if listing.num_samples and options.ask:
         ask_about_labels(rest, found.layout, layouts=LAYOUT_CHOICES)
     leave_out(rest, problems)
+    listing = tree.contents.locate(listing)
+    if classes is not None:
+        listing = with_class_list(listing, classes)
     sentence = describe(listing, title=found.title, label=found.label, noted=problems.noted)
-    return Listed(tree.contents.locate(listing), found.layout, problems, sentence)
+    return Listed(listing, found.layout, problems, sentence)
 
 
 def list_tree(tree: Tree, found: Found, problems: Problems, options: LayoutOptions) -> Listing:

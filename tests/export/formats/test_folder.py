@@ -25,7 +25,7 @@ def table(path):
 def test_classes_are_folders(pets, tmp_path):
     shardpack.export(pets, tmp_path / "out", to="folder")
     written = files(tmp_path / "out")
-    assert {name: data for name, data in written.items() if name != "metadata.csv"} == {
+    assert {name: data for name, data in written.items() if name.endswith(".jpg")} == {
         f"{sample.key}.jpg": sample["jpg"] for sample in pets
     }
     assert table(tmp_path / "out" / "metadata.csv")[:2] == [
@@ -46,7 +46,13 @@ def test_packing_the_folder_again_gives_the_same_samples(pets, tmp_path):
 def test_a_key_outside_the_folder_of_its_class_is_put_there(tmp_path):
     samples = {"x/1": {"jpg": b"1", "cls": 1}, "dog": {"jpg": b"2", "cls": 1}, "cat/2": {"png": b"3", "cls": 0}}
     shardpack.export(dataset(tmp_path / "ds", samples, classes=CLASSES), tmp_path / "out", to="folder")
-    assert sorted(files(tmp_path / "out")) == ["cat/2.png", "dog/dog.jpg", "dog/x/1.jpg", "metadata.csv"]
+    assert sorted(files(tmp_path / "out")) == [
+        "cat/2.png",
+        "dog/dog.jpg",
+        "dog/x/1.jpg",
+        "metadata.csv",
+        "shardpack-classes.yaml",
+    ]
 
 
 def test_values_that_are_not_scalars_are_json(tmp_path):
@@ -116,7 +122,7 @@ def test_samples_without_a_class_need_flat(tmp_path):
     with pytest.raises(OptionError, match=r"sample 'a' is in none.*flat=True"):
         shardpack.export(ds, tmp_path / "out", to="folder")
     shardpack.export(ds, tmp_path / "out", to="folder", flat=True)
-    assert sorted(files(tmp_path / "out")) == ["a.jpg", "metadata.csv"]
+    assert sorted(files(tmp_path / "out")) == ["a.jpg", "metadata.csv", "shardpack-classes.yaml"]
 
 
 def test_a_class_that_cannot_be_a_folder_is_refused(tmp_path):

@@ -31,8 +31,8 @@ def expected(ds):
 
 def test_every_byte_comes_back(pets, tmp_path):
     report = shardpack.export(pets, tmp_path / "out", to="lmdb")
-    assert report.num_files == 1
-    assert list(files(tmp_path / "out")) == ["data.mdb"]
+    assert report.num_files == 2
+    assert sorted(files(tmp_path / "out")) == ["data.mdb", "shardpack-classes.yaml"]
     assert entries(tmp_path / "out") == expected(pets)
 
 

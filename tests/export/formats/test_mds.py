@@ -57,7 +57,12 @@ def decoded(data, encodings):
 
 def test_every_byte_comes_back(pets, tmp_path):
     shardpack.export(pets, tmp_path / "out", to="mds", max_file_samples=4, jobs=1)
-    assert sorted(files(tmp_path / "out")) == ["index.json", "shard.00000.mds", "shard.00001.mds"]
+    assert sorted(files(tmp_path / "out")) == [
+        "index.json",
+        "shard.00000.mds",
+        "shard.00001.mds",
+        "shardpack-classes.yaml",
+    ]
     samples, encodings = read(tmp_path / "out")
     assert encodings == {"__key__": "str", "class": "str", "image": "jpeg", "label": "int"}
     assert samples == [{"__key__": sample.key, "image": sample["jpg"], **sample.decode("json")} for sample in pets]

@@ -53,8 +53,9 @@ def test_masks_arrays_and_values(tmp_path):
 
 def test_files_are_cut_by_pixels(pets, tmp_path):
     shardpack.export(pets, tmp_path / "out", to="npz", max_file_bytes=2 * 24 * 32 * 3, jobs=2)
-    assert sorted(files(tmp_path / "out")) == ["00000.npz", "00001.npz", "00002.npz"]
-    keys = [key for name in sorted(files(tmp_path / "out")) for key in load(tmp_path / "out" / name)["keys"]]
+    names = ["00000.npz", "00001.npz", "00002.npz"]
+    assert sorted(files(tmp_path / "out")) == [*names, "shardpack-classes.yaml"]
+    keys = [key for name in names for key in load(tmp_path / "out" / name)["keys"]]
     assert keys == list(pets.keys())
     shardpack.export(pets, tmp_path / "again", to="npz", max_file_bytes=2 * 24 * 32 * 3, jobs=1)
     assert files(tmp_path / "out") == files(tmp_path / "again")

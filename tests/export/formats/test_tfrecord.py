@@ -18,6 +18,8 @@ def examples(folder):
     """Return the features of each record of each file, by file."""
     found = {}
     for name, data in sorted(files(folder).items()):
+        if not name.endswith(".tfrecord"):
+            continue
         found[name], at = [], 0
         while at < len(data):
             length, of_length = struct.unpack_from("<QI", data, at)

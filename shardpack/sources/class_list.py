@@ -1,0 +1,64 @@
+"""The file that keeps the class names of a dataset beside an export, where the format has no place for them.
+
+    names:
+      0: "zebra"
+      1: "ant"
+
+`export` writes it into the folder that it makes, in the words of YOLO's data.yaml, and `pack` reads it back from the
+folder that it is given. So classes without samples, and the numbers of all, are what they were.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+from shardpack.errors import DecodeError, SourceError
+from shardpack.sources.annotations.plain_yaml import parse_yaml
+from shardpack.sources.class_numbers import number_classes
+from shardpack.sources.listing import Listing
+
+CLASS_LIST = "shardpack-classes.yaml"  # no name of other tools, as it is believed without a question
+MAX_BYTES = 64 << 20
+
+
+def names_lines(names: Iterable[str]) -> list[str]:
+    """Return the lines of YAML that name the classes 0, 1, 2, ..."""
+    numbered = (f"  {number}: {json.dumps(name, ensure_ascii=False)}" for number, name in enumerate(names))
+    return ["names:", *numbered]
+
+
+def class_list_text(classes: Sequence[str]) -> str:
+    """Return the text of the file."""
+    return "\n".join(names_lines(classes)) + "\n"
+
+
+def read_class_list(data: bytes) -> tuple[str, ...]:
+    """Return the class names that the file holds.
+
+    Raises:
+        SourceError: It is damaged, or does not name the classes 0, 1, 2, ... differently.
+    """
+    try:
+        names = parse_yaml(data, max_bytes=MAX_BYTES).get("names")
+    except DecodeError as error:
+        raise SourceError(f"{error.args[0]}; export it again, or remove it", path=CLASS_LIST) from error
+    if (
+        not isinstance(names, dict)
+        or list(names) != [str(number) for number in range(len(names))]
+        or not all(isinstance(name, str) for name in names.values())
+        or len(set(names.values())) < len(names)
+    ):
+        raise SourceError(
+            "expected a name for each of the classes 0, 1, 2, ..., all different; correct it, or remove it",
+            path=CLASS_LIST,
+        )
+    return tuple(names.values())
+
+
+def with_class_list(listing: Listing, classes: Sequence[str]) -> Listing:
+    """Return the samples with these classes: numbers of a source that named them by itself become those of the list."""
+    if listing.classes is None:
+        return replace(listing, classes=tuple(classes))
+    return number_classes(listing, classes)

@@ -1,0 +1,72 @@
+import pytest
+
+import shardpack
+from shardpack.errors import SourceError
+from shardpack.sources.class_list import CLASS_LIST, class_list_text, names_lines, read_class_list
+from tests.conftest import make_jpeg
+
+
+def test_any_names_come_back():
+    names = ("zebra", "no", "1e3", "", 'a "b" \\', "é\n", "tab\t", "\b\f\x01", "# x", "a: b", "[x]")
+    assert read_class_list(class_list_text(names).encode()) == names
+
+
+def test_an_empty_list_of_lines():
+    assert names_lines([]) == ["names:"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "names:\n",
+        "names: [a, b]\n",
+        "names:\n  1: a\n  0: b\n",
+        "names:\n  0: a\n  2: b\n",
+        "names:\n  0: a\n  1: a\n",
+        "names:\n  0: [a]\n",
+        "classes: a\n",
+        "names: &x a\n",
+        "a list",
+        "\xff",
+    ],
+)
+def test_what_is_no_list_is_refused(text):
+    with pytest.raises(SourceError, match=r"remove it \(path='shardpack-classes.yaml'\)"):
+        read_class_list(text.encode("latin-1"))
+
+
+@pytest.fixture
+def folders(tmp_path):
+    for name in ("cow", "zebra"):
+        (tmp_path / "in" / name).mkdir(parents=True)
+        (tmp_path / "in" / name / f"{name}.jpg").write_bytes(make_jpeg())
+    return tmp_path / "in"
+
+
+def test_folders_get_the_numbers_of_the_list(folders, tmp_path):
+    (folders / CLASS_LIST).write_text(class_list_text(["zebra", "ant", "cow"]))
+    said = []
+    shardpack.pack(folders, tmp_path / "out", announce=said.append)
+    ds = shardpack.open(tmp_path / "out")
+    assert ds.classes == ("zebra", "ant", "cow")
+    assert {one.key: one.decode("json") for one in ds} == {
+        "cow/cow": {"label": 2, "class": "cow"},
+        "zebra/zebra": {"label": 0, "class": "zebra"},
+    }
+    assert "3 classes: zebra, ant, cow" in said[0]
+
+
+def test_a_class_that_is_not_in_the_list_is_added(folders, tmp_path):
+    (folders / CLASS_LIST).write_text(class_list_text(["zebra"]))
+    shardpack.pack(folders, tmp_path / "out")
+    ds = shardpack.open(tmp_path / "out")
+    assert ds.classes == ("zebra", "cow")
+    assert ds["cow/cow"].decode("json") == {"label": 1, "class": "cow"}
+
+
+def test_a_damaged_list_is_an_error(folders, tmp_path):
+    (folders / CLASS_LIST).write_text("names:\n  7: x\n")
+    with pytest.raises(SourceError, match="expected a name for each"):
+        shardpack.pack(folders, tmp_path / "out")
+    shardpack.pack(folders, tmp_path / "out", ignore=[CLASS_LIST])
+    assert shardpack.open(tmp_path / "out").classes == ("cow", "zebra")
