@@ -86,7 +86,8 @@ def command(
     large payloads only the headers are read; such tars have no checksums.
 
     With --json: out, num_samples, num_shards, num_bytes, samples_per_field, repeated, without_key,
-    ignored, changed, without_checksums, resumed, bytes_fetched, splits, splits_from, tables, seconds.
+    ignored, changed, without_checksums, resumed, bytes_fetched, splits, splits_from, tables, table_dropped,
+    seconds.
     """
     with progress_bar(quiet=quiet) as progress:
         report = shardpack.index(
@@ -126,6 +127,11 @@ def command(
             quiet=quiet,
         )
     _show_beside(report, quiet=quiet)
+    if report.table_dropped:
+        note(
+            f'  the label table is not that of these tars, and dropped; anew: "shardpack table {report.out}"',
+            quiet=quiet,
+        )
     for repeated in report.repeated[:SHOWN]:
         note(f"  key names two samples: {repeated}", quiet=quiet)
     if len(report.repeated) > SHOWN:

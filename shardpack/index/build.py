@@ -27,8 +27,8 @@ from shardpack.format.checksum import crc32c
 from shardpack.format.fingerprint import chain, fingerprint_text
 from shardpack.format.key_index import repeated_hashes
 from shardpack.format.layout import file_path
-from shardpack.format.manifest import OWN_FOLDER, Manifest, Parent
-from shardpack.format.named_files import Parts
+from shardpack.format.manifest import OWN_FOLDER, Manifest, Parent, TableFile
+from shardpack.format.named_files import Parts, encode_splits_file
 from shardpack.format.shard_index import ShardIndex, parse_index
 from shardpack.format.shard_info import ShardInfo
 from shardpack.format.splits import Splits, parse_splits, splits_of_shards
@@ -299,10 +299,12 @@ class TarIndexer:
                 splits=_stated(shards, split_of),
             )
         previous = self._previous.manifest
+        splits = _stated(shards, split_of) or self._splits(shards, previous)
         encode_next = partial(
             encode,
             classes=previous.classes,
-            splits=_stated(shards, split_of) or self._splits(shards, previous),
+            splits=splits,
+            label_table=self._label_table(shards, splits, self._previous),
             packed_with=previous.packed_with,
             locations=(own,) * max(num_locations, len(previous.locations)),
         )
@@ -323,6 +325,19 @@ class TarIndexer:
                 data = self._target.read(path) or b""
                 return parse_splits(data, previous.splits, num_samples=previous.num_samples, path=path)
         return splits_of_shards(shards)
+
+    def _label_table(
+        self, shards: Sequence[ShardInfo], splits: Splits | None, previous: Generation
+    ) -> tuple[TableFile, ...]:
+        """Return the label table of the previous generation if it is there, and has the rows of these shards."""
+        manifest = previous.manifest
+        if previous.shards is None or list(previous.shards.values()) != list(shards):
+            return ()
+        file = None if splits is None else encode_splits_file(splits, generation=manifest.generation)[0]
+        if (file and file.crc32c) != (manifest.splits and manifest.splits.crc32c):
+            return ()
+        are_there = all(self._target.size(file_path(one)) == one.num_bytes for one in manifest.table)
+        return manifest.table if are_there else ()
 
 
 def _stated(shards: Sequence[ShardInfo], split_of: Mapping[str, str]) -> Splits | None:

@@ -46,6 +46,7 @@ class IndexReport:
         splits: Number of samples in each split; {} if there are none.
         splits_from: The file of another tool that states them; "" if the dataset had them, or there are none.
         tables: Names of tables beside the tars, which may hold labels and were not read.
+        table_dropped: Whether the dataset had a label table that is not that of its tars any more.
         seconds: Wall time.
     """
 
@@ -64,6 +65,7 @@ class IndexReport:
     splits: Mapping[str, int] = field(default_factory=dict)
     splits_from: str = ""
     tables: Sequence[str] = ()
+    table_dropped: bool = False
     seconds: float = 0.0
 
 
@@ -88,7 +90,8 @@ def index(
     interrupted continues: tars that are indexed, and whose length and ETag have not changed, are not
     read again. With `force` this also repairs a dataset whose indexes or manifest are damaged or lost.
     If the result differs from the dataset that was there, it is the next generation: it keeps the
-    classes and packing options of the previous one, whose files stay as they are. Splits that Megatron-Energon
+    classes and packing options of the previous one, whose files stay as they are; and its label table, if the tars have
+    the samples and splits that they had. Splits that Megatron-Energon
     (`.nv-meta/split.yaml`) or lists of wids state beside the tars are kept.
 
     Args:
@@ -166,6 +169,7 @@ def index(
         splits={} if manifest.splits is None else dict(manifest.splits.samples),
         splits_from=beside.splits.file if manifest.splits is not None else "",
         tables=beside.tables,
+        table_dropped=previous is not None and bool(previous.manifest.table) and not manifest.table,
         seconds=time.perf_counter() - began,
     )
 

@@ -256,6 +256,16 @@ def test_index(run, packed, tmp_path):
     assert run("verify", tmp_path, "--full").code == 0
 
 
+def test_index_says_that_a_label_table_is_dropped(run, packed, tmp_path):
+    folder = shutil.copytree(packed, tmp_path / "ds")
+    assert run("table", folder).code == 0
+    assert "label table" not in run("index", folder, "--force").err
+    (folder / "x.tar").write_bytes(entry(b"new.jpg", b"1") + bytes(1024))
+    said = f'  the label table is not that of these tars, and dropped; anew: "shardpack table {folder}"\n'
+    assert said in run("index", folder, "--force").err
+    assert run("index", folder, "--force", "--json").json["table_dropped"] is False
+
+
 def test_index_tells_what_it_ignored(run, tmp_path):
     data = b"".join(entry(b"a/%s%d.jpg" % (dot, i), b"1") for i in range(1200) for dot in (b"._", b""))
     (tmp_path / "x.tar").write_bytes(data + entry(b"README", b"1") + bytes(1024))

@@ -217,3 +217,46 @@ def test_a_packed_dataset_of_two_generations_is_replaced_as_one_of_a_single(tmp_
     else:
         shardpack.copy(other, out, force=True)
     assert contents(out) == contents(other)
+
+
+# The label table
+
+
+@pytest.fixture
+def tabled(tmp_path):
+    with shardpack.ShardWriter(tmp_path, max_shard_samples=2) as writer:
+        for number in range(4):
+            writer.write(f"{number}", {"json": {"n": number}}, split=("train", "val")[number // 2])
+    shardpack.table(tmp_path)
+    return tmp_path
+
+
+def test_a_table_whose_rows_are_those_of_the_tars_stays(tabled):
+    report = shardpack.index(tabled, force=True)
+    ds = shardpack.open(tabled)
+    assert (report.table_dropped, len(ds.where("n > 1")), len(ds.where("split = 'val'"))) == (False, 2, 2)
+    shardpack.index(tabled, force=True)
+    assert shardpack.open(tabled).manifest == ds.manifest
+
+
+def test_other_splits_drop_the_table(tabled):
+    (tabled / ".nv-meta").mkdir()
+    stated = "split_parts:\n  train:\n  - val-000000.tar\n  val:\n  - train-000000.tar\n"
+    (tabled / ".nv-meta" / "split.yaml").write_text(stated)
+    assert shardpack.index(tabled, force=True).table_dropped
+    assert shardpack.open(tabled).manifest.table == ()
+    assert not shardpack.index(tabled, force=True).table_dropped, "there was none"
+
+
+@pytest.mark.parametrize("change", ["another tar", "other fields", "lost"])
+def test_a_table_that_is_not_that_of_the_tars_is_dropped(tabled, change):
+    if change == "another tar":
+        (tabled / "x.tar").write_bytes(TAR)
+    elif change == "lost":
+        (file,) = shardpack.open(tabled).manifest.table
+        (tabled / ".shardpack" / file.name).unlink()
+    else:
+        (tabled / "val-000000.tar").write_bytes(OTHER)
+    assert shardpack.index(tabled, force=True).table_dropped
+    assert shardpack.open(tabled).manifest.table == ()
+    assert len(shardpack.open(tabled, generation=2).manifest.table) == 1
