@@ -18,7 +18,7 @@ def command(dataset: str, storage_options: dict[str, Any] | None, as_json: bool)
     """Show what each generation of DS changed, the newest first.
 
     A line is a generation: its number, the command that made it, its samples and fingerprint, and what it changed.
-    Generations that "shardpack gc" deleted are not listed.
+    Generations that "shardpack gc" deleted are not listed; of one whose manifest is damaged that is said.
 
     With --json one object per line: generation, command, changes, num_samples, added, deleted, num_shards, num_bytes,
     fields, fingerprint.
@@ -29,6 +29,6 @@ def command(dataset: str, storage_options: dict[str, Any] | None, as_json: bool)
         if as_json:
             print_json(entry)
         else:
-            samples = plural(entry.num_samples, "sample")
+            samples = plural(entry.num_samples, "sample") if entry.fingerprint else "?"
             changes = "; ".join(entry.changes) or "nothing"
             emit(f"{entry.generation:>6}  {entry.command:<{width}}  {samples:>14}  {entry.fingerprint}  {changes}")

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 
 from shardpack.edit.copy_run import File
 from shardpack.edit.join_locations import JoinedDataset, join_locations
-from shardpack.errors import OptionError, ShardNotFoundError
+from shardpack.errors import CorruptManifestError, ObjectTooLargeError, OptionError, ShardNotFoundError
 from shardpack.format.checksum import crc32c
 from shardpack.format.layout import LAYER_FOLDER, MANIFEST_PATH, file_path, manifest_path
 from shardpack.format.manifest import MAX_MANIFEST_BYTES, OWN_FOLDER, LayerRef, Manifest
@@ -58,6 +58,7 @@ def parts_of(
 
     Raises:
         OptionError: Tars cannot be in one folder, or the history cannot be copied byte for byte.
+        CorruptManifestError: The manifest of an earlier generation is damaged, and the history is asked for.
     """
     generations = list(_earlier(store, manifest)) if history else []
     refs = {ref.location: ref for _, one in generations for ref in one.layers}
@@ -84,12 +85,19 @@ def parts_of(
 
 def _earlier(store: Store, manifest: Manifest) -> Iterator[tuple[bytes, Manifest]]:
     """Yield the manifests of all earlier generations that are kept, the newest first."""
-    while manifest.parent is not None:
+    while (parent := manifest.parent) is not None:
+        path = manifest_path(parent.generation)
         try:
-            text = bytes(store.get(manifest_path(manifest.parent.generation), max_bytes=MAX_MANIFEST_BYTES))
+            text = bytes(store.get(path, max_bytes=MAX_MANIFEST_BYTES))
+            manifest = parse_manifest(text)
         except ShardNotFoundError:  # "shardpack gc" has deleted it, and what is older
             return
-        manifest = parse_manifest(text)
+        except (CorruptManifestError, ObjectTooLargeError) as error:
+            raise CorruptManifestError(
+                f"the manifest of generation {parent.generation} is damaged, so that it is not known which files "
+                "it needs; restore it, or copy the newest generation alone, without history (--history)",
+                path=path,
+            ) from error
         yield text, manifest
 
 

@@ -25,10 +25,11 @@ class LogEntry:
 
     Attributes:
         generation: Its number.
-        command: What made it: "pack", "merge", "index", "delete", ...
-        changes: What it changed, in a few words each; of the oldest generation that is kept, what it holds.
+        command: What made it: "pack", "merge", "index", "delete", ...; "damaged" if its manifest is, so that nothing
+            else is known of it: other attributes are 0 or empty then.
+        changes: What it changed, in a few words each; what it holds, if the generation before is not known.
         num_samples: Visible samples.
-        added, deleted: Samples added and deleted since the generation before; 0 for the oldest one that is kept.
+        added, deleted: Samples added and deleted since the generation before; 0 if that is not known.
         num_shards, num_bytes: Of all shards; the bytes are those of the tars.
         fields: Names of all fields.
         fingerprint: A hash of the content.
@@ -37,13 +38,13 @@ class LogEntry:
     generation: int
     command: str
     changes: tuple[str, ...]
-    num_samples: int
-    added: int
-    deleted: int
-    num_shards: int
-    num_bytes: int
-    fields: tuple[str, ...]
-    fingerprint: str
+    num_samples: int = 0
+    added: int = 0
+    deleted: int = 0
+    num_shards: int = 0
+    num_bytes: int = 0
+    fields: tuple[str, ...] = ()
+    fingerprint: str = ""
 
 
 def log(
@@ -57,7 +58,7 @@ def log(
 
     Raises:
         DatasetNotFoundError: `dataset` does not hold a dataset.
-        CorruptManifestError: The manifest is damaged.
+        CorruptManifestError: The manifest of the newest generation is damaged.
 
     Example:
         >>> [(entry.generation, entry.command, entry.changes) for entry in shardpack.log("out/")]
@@ -65,20 +66,32 @@ def log(
     """
     store, _ = open_location(dataset, LocationOptions(storage_options), sidecars=None)
     kept = list(_kept(store))
-    return [_entry(one, before) for one, before in zip(kept, [*kept[1:], None], strict=True)]
+    before = [*(manifest for _, manifest in kept[1:]), None]
+    return [
+        _damaged(number) if manifest is None else _entry(manifest, earlier)
+        for (number, manifest), earlier in zip(kept, before, strict=True)
+    ]
 
 
-def _kept(store: Store) -> Iterator[Manifest]:
-    """Yield the manifests of all generations that are kept, the newest first."""
-    _, manifest = load_manifest(store)
-    yield manifest
-    while manifest.parent is not None:
+def _kept(store: Store) -> Iterator[tuple[int, Manifest | None]]:
+    """Yield the numbers and manifests of all generations that are kept, the newest first; None for a damaged one."""
+    _, newest = load_manifest(store)
+    manifest: Manifest | None = newest
+    number = newest.generation
+    yield number, manifest
+    while number > 1 and (manifest is None or manifest.parent is not None):
+        number -= 1
         try:
-            text = bytes(store.get(manifest_path(manifest.parent.generation), max_bytes=MAX_MANIFEST_BYTES))
-            manifest = parse_manifest(text)
-        except (ShardNotFoundError, ObjectTooLargeError, CorruptManifestError):
+            manifest = parse_manifest(bytes(store.get(manifest_path(number), max_bytes=MAX_MANIFEST_BYTES)))
+        except ShardNotFoundError:
             return
-        yield manifest
+        except (ObjectTooLargeError, CorruptManifestError):
+            manifest = None
+        yield number, manifest
+
+
+def _damaged(number: int) -> LogEntry:
+    return LogEntry(number, "damaged", (f"not known: {manifest_path(number)} is damaged; restore it",))
 
 
 def _entry(manifest: Manifest, before: Manifest | None) -> LogEntry:

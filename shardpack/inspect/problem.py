@@ -25,7 +25,7 @@ KINDS: dict[str, tuple[str, str | None]] = {
     "layer": ("a layer is not there, or is not the one that was attached", "attach"),
     "table": ("rows of the label table are not those of the samples", "table --force"),
     "behind": ("manifest.json is not that of the newest generation", "repair"),
-    "incomplete": ("an earlier generation that is kept lacks a file", "gc"),
+    "incomplete": ("an earlier generation that is kept lacks a file, or its manifest is damaged", "gc"),
     "orphan": ("a file that shardpack made, and that no kept generation names", "gc"),
     "stray": ("a file that looks like part of a dataset, and that is not: move it away", None),
     "unfinished": ("a command was interrupted: run it again", None),

@@ -35,6 +35,8 @@ from shardpack.inspect.stored_names import stored_names
 from shardpack.storage.protocols import Store
 from shardpack.storage.url import is_url
 
+_RESTORE = 'restore it, or remove earlier generations with "shardpack gc --keep 1"'
+
 
 @dataclass(slots=True)
 class Generations:
@@ -162,11 +164,11 @@ def _earlier(
         if text is None:  # as "shardpack gc" leaves it
             continue
         if own is None or own.generation != last:
-            problems.append(Problem("damaged", path, f"manifest of generation {last} is damaged; restore it"))
+            problems.append(Problem("incomplete", path, f"manifest of generation {last} is damaged; {_RESTORE}"))
             own = None
         elif last in parents and (parents[last].num_bytes, parents[last].crc32c) != (len(text), crc32c(text)):
             what = f"manifest of generation {last} is not the one that the next generation was made from"
-            problems.append(Problem("stale", path, f"{what}; restore the right one"))
+            problems.append(Problem("incomplete", path, f"{what}; {_RESTORE}"))
         yield last, own
 
 
@@ -189,8 +191,7 @@ def _incomplete(number: int, missing: Sequence[str]) -> Iterator[Problem]:
         yield Problem(
             "incomplete",
             path,
-            f"generation {number}, which is kept, needs this file, and it is missing or has another length; restore "
-            'it, or remove the generation with "shardpack gc"',
+            f"generation {number}, which is kept, needs this file, and it is missing or has another length; {_RESTORE}",
         )
 
 

@@ -13,6 +13,7 @@ import pytest
 
 import shardpack
 from shardpack.errors import (
+    CorruptManifestError,
     CorruptShardError,
     DatasetNotFoundError,
     OptionError,
@@ -23,7 +24,7 @@ from shardpack.errors import (
 from shardpack.format.assemble import encode_dataset
 from shardpack.format.checksum import crc32c
 from shardpack.format.key_index import hash_keys
-from shardpack.format.layout import MANIFEST_PATH, index_path, table_name
+from shardpack.format.layout import MANIFEST_PATH, index_path, manifest_path, table_name
 from shardpack.format.manifest import AppendedSplits, TableFile
 from shardpack.format.splits import Splits
 from shardpack.storage import transfer
@@ -590,6 +591,17 @@ def test_the_history_is_copied_when_asked_for(dataset, tmp_path):
     assert texts(tmp_path / "copy", generation=2)["a/00"] == b'{"n":10}'
     assert shardpack.copy(dataset, tmp_path / "new").num_generations == 1
     assert len(contents(tmp_path / "new")) < len(contents(tmp_path / "copy"))
+
+
+def test_a_history_with_a_damaged_manifest_is_refused(dataset, tmp_path):
+    for key in ("a/05", "a/04"):
+        shardpack.delete(dataset, [key])
+    (dataset / manifest_path(2)).write_bytes(b"damaged")
+    says = rf"manifest of generation 2 is damaged.*without history.*path='{manifest_path(2)}'"
+    with pytest.raises(CorruptManifestError, match=says):
+        shardpack.copy(dataset, tmp_path / "copy", history=True)
+    assert not (tmp_path / "copy").exists()
+    assert shardpack.copy(dataset, tmp_path / "copy").num_generations == 1
 
 
 def test_a_history_with_something_elsewhere_is_refused(layered, tmp_path):

@@ -130,8 +130,19 @@ def test_it_ends_where_manifests_are_no_longer_kept(store):
     third, second = shardpack.log(store.url)
     assert third.changes == ("1 sample deleted",)
     assert second.changes == ("3 samples in 1 shard", "1 of them deleted")
+
+
+def test_a_damaged_manifest_hides_no_older_generation(store):
+    for key in "ba":
+        shardpack.delete(store.url, [key])
     store.put(manifest_path(2), b"damaged")
-    assert len(shardpack.log(store.url)) == 1
+    third, second, first = shardpack.log(store.url)
+    assert (third.command, third.changes) == ("delete", ("3 samples in 1 shard", "2 of them deleted"))
+    assert (second.generation, second.command, second.num_samples) == (2, "damaged", 0)
+    assert second.changes == (f"not known: {manifest_path(2)} is damaged; restore it",)
+    assert (first.generation, first.command) == (1, "pack")
+    store.put(manifest_path(1), b"damaged")
+    assert [entry.command for entry in shardpack.log(store.url)] == ["delete", "damaged", "damaged"]
 
 
 def test_it_costs_one_read_a_generation_and_lists_nothing(store, monkeypatch):

@@ -65,7 +65,7 @@ def test_files_of_generations_that_were_removed_are_orphans(tmp_path):
     assert problems(without(files, path)) == [("incomplete", path, "gc")]
     assert found(without(files, path)).kept == (1,)
     damaged = {**files, manifest_path(2): b"damaged"}
-    assert problems(damaged) == [("damaged", manifest_path(2), "repair")], "what it named is not known"
+    assert problems(damaged) == [("incomplete", manifest_path(2), "gc")], "what it named is not known"
 
 
 def test_a_copy_that_was_not_replaced():
@@ -79,11 +79,11 @@ def test_a_parent_that_is_another_one(number):
     other = {**FILES, manifest_path(number): FILES[manifest_path(number)].replace(b'"append"', b'"delete"')}
     if other == FILES:
         other[manifest_path(number)] = b"damaged"
-    assert problems(other) == [("damaged", manifest_path(number), "repair")]
+    assert problems(other) == [("incomplete", manifest_path(number), "gc")]
     forged = json.loads(FILES[manifest_path(number)])
     forged["x-note"] = 1
     assert problems({**FILES, manifest_path(number): edits.signed(forged)}) == [
-        ("stale", manifest_path(number), "repair")
+        ("incomplete", manifest_path(number), "gc")
     ]
 
 
@@ -132,3 +132,13 @@ def test_a_report_says_what_is_kept(tmp_path):
     edits.deleted(tmp_path, 1, 4)
     report = shardpack.verify(tmp_path, full=True)
     assert (report.problems, report.generation, report.kept, report.num_samples) == ((), 2, (1,), 4)
+
+
+def test_gc_mends_what_is_wrong_with_earlier_generations(tmp_path):
+    write(tmp_path, numbered(6), max_shard_samples=3)
+    for position in (1, 4):
+        edits.deleted(tmp_path, position)
+    (tmp_path / manifest_path(2)).write_bytes(b"damaged")
+    assert [problem.kind for problem in shardpack.verify(tmp_path).problems] == ["incomplete"]
+    shardpack.gc(tmp_path, keep=1, older_than=0)
+    assert shardpack.verify(tmp_path).ok
