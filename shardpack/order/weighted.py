@@ -5,12 +5,13 @@
 So every sample comes as often as its share of an epoch, rounded up or down, and the shift of the line changes from
 epoch to epoch so that each is rounded up as often as its share says.
 
-The line is kept as the weights themselves, 1, 2 or 4 bytes each, and the sum before each 32 of them: a point is found
-by bisection of the sums, then within the 32. Shapes in comments: i items, b blocks of items, n draws.
+The line is the weights themselves, and the sum before each block of 16 of them: a point is found by bisection of the
+sums, then within the block. Shapes in comments: i items, b blocks of items, n draws.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import cached_property
 
 import numpy as np
@@ -27,11 +28,13 @@ from shardpack.runtime.arrays import Integers
 
 _LARGEST = 1 << 30  # the largest weight, as an integer: weights that are no integers, or larger ones, are scaled to it
 _PIECE = 1 << 16  # weights at once: so few that they stay in the processor's caches
-_BLOCK = 32  # weights under one sum
+_BLOCK = 16  # weights under one sum
 
 
 class SampleOrders:
-    """The epochs of samples in proportion to their weights. Immutable and thread-safe; 5 bytes for each sample at most.
+    """The epochs of samples in proportion to their weights. Immutable and thread-safe.
+
+    Keeps the weights as they are given, perhaps in a map, and half a byte for each of them.
 
     Attributes:
         num_slots: Slots of an epoch.
@@ -45,21 +48,19 @@ class SampleOrders:
         """
         if num_slots > MAX_SLOTS or len(weights) > MAX_SLOTS:
             raise OptionError(f"an epoch of {num_slots} samples, expected at most {MAX_SLOTS}; give num_samples")
-        largest = float(weights.max(initial=0))
-        if not largest:
+        self._weights, self._largest = weights, float(weights.max(initial=0))
+        if not self._largest:
             raise OptionError("all weights are 0; give at least one sample more")
-        pieces = [slice(begin, begin + _PIECE) for begin in range(0, len(weights), _PIECE)]
-        whole = largest <= _LARGEST and all(bool((np.rint(weights[at]) == weights[at]).all()) for at in pieces)
-        width = np.min_scalar_type(int(largest) if whole else _LARGEST)
-        self._weights = np.zeros((-(-len(weights) // _BLOCK), _BLOCK), width)  # (b, 32)
-        self._num_items = len(weights)
-        integers = self._weights.reshape(-1)[: len(weights)]
-        for at in pieces:
-            integers[at] = weights[at] if whole else np.rint(weights[at] / largest * _LARGEST)
-        sums = np.cumsum(self._weights.sum(axis=1, dtype=np.int64))
-        self._before = np.concatenate(([0], sums[:-1]))  # (b) where the part of each block begins on the line
+        self._whole = self._largest <= _LARGEST and all(bool((np.rint(some) == some).all()) for some in self._pieces())
+        self._edges = np.zeros(-(-len(weights) // _BLOCK) + 1, np.int64)  # (b + 1) of the blocks on the line
+        filled = 1
+        for some in self._pieces():
+            sums = np.add.reduceat(self._integers(some), np.arange(0, len(some), _BLOCK))
+            self._edges[filled : filled + len(sums)] = sums
+            filled += len(sums)
+        np.cumsum(self._edges, out=self._edges)
+        self._total = int(self._edges[-1])
         self._view, self.num_slots, self.seed = view, num_slots, seed
-        self._total = int(sums[-1])
         self._step = golden_step(self._total)
 
     def order(self, partitioning: Partitioning, epoch: int) -> SampleOrder:
@@ -70,7 +71,7 @@ class SampleOrders:
     def times(self, epoch: int) -> Integers:
         """Return (i) how often each item comes in an epoch."""
         shift = epoch * self._step % self._total
-        times = np.zeros(self._num_items, np.int64)
+        times = np.zeros(len(self._weights), np.int64)
         for begin in range(0, self.num_slots, _PIECE):
             points = self._points(np.arange(begin, min(begin + _PIECE, self.num_slots)), shift)
             np.add.at(times, self._at(points)[0], 1)
@@ -86,23 +87,35 @@ class SampleOrders:
 
     def _at(self, points: Integers) -> tuple[Integers, Integers]:
         """Return (n) the items that (n) points of the line are in, and (n) where their parts begin."""
-        block = np.searchsorted(self._before, points, side="right") - 1
-        ends = np.cumsum(self._weights[block], axis=1, dtype=np.int64)  # (n, 32) within the block
-        within = (ends <= (points - self._before[block])[:, None]).sum(axis=1)
-        ends -= self._weights[block]  # they are begins now
-        return block * _BLOCK + within, self._before[block] + ends[np.arange(len(within)), within]
+        block = np.searchsorted(self._edges, points, side="right") - 1
+        begin = self._edges[block]
+        # (n, 16); clip: what is repeated in a last, short block is behind all points
+        weights = self._integers(self._weights.take(block[:, None] * _BLOCK + np.arange(_BLOCK), mode="clip"))
+        ends = np.cumsum(weights, axis=1)
+        within = (ends <= (points - begin)[:, None]).sum(axis=1)
+        ends -= weights  # they are begins now
+        return block * _BLOCK + within, begin + ends[np.arange(len(within)), within]
 
     def _points(self, draws: Integers, shift: int) -> Integers:
         """Return (n) where on the line (n) draws are."""
         whole, rest = divmod(self._total, self.num_slots)
         return (draws + 1) * whole + ((draws + 1) * rest - shift - 1) // self.num_slots
 
+    def _integers(self, weights: npt.NDArray[np.float64]) -> Integers:
+        """Return weights as the integers of SPEC 7.7."""
+        return (weights if self._whole else np.rint(weights / self._largest * _LARGEST)).astype(np.int64)
+
+    def _pieces(self) -> Iterator[npt.NDArray[np.float64]]:
+        """Yield all weights, some at a time."""
+        for begin in range(0, len(self._weights), _PIECE):
+            yield self._weights[begin : begin + _PIECE]
+
     @cached_property
     def digest(self) -> str:
         """Hash of the weights as integers (SPEC 7.7)."""
-        hashed, integers, reached = xxh3_64(), self._weights.reshape(-1)[: self._num_items], 0
-        for begin in range(0, len(integers), _PIECE):
-            ends = reached + np.cumsum(integers[begin : begin + _PIECE], dtype=np.int64)
+        hashed, reached = xxh3_64(), 0
+        for some in self._pieces():
+            ends = reached + np.cumsum(self._integers(some))
             hashed.update(ends.astype("<i8").tobytes())
             reached = int(ends[-1])
         return hashed.hexdigest()

@@ -14,6 +14,7 @@ frame_store         compressed shards as the tars they hold           (frame_dec
 locations           the stores of one dataset                         (relative_location: how they are named)
 coalesce            many ranges -> few requests
 atomic, lock        files that appear whole; one writer at a time
+scratch_array       large arrays whose memory the system can take back
 listing             what a store holds, since when
 transfer            whole objects, in bounded memory, checked
 """

@@ -24,9 +24,11 @@ from shardpack.format.stream_state import shown
 from shardpack.order.balanced import ClassOrders
 from shardpack.order.drawn import DrawnOrders
 from shardpack.order.groups import Classes, Groups
+from shardpack.order.positions import Positions
 from shardpack.order.quotas import MAX_SLOTS, integer_weights
 from shardpack.order.weighted import SampleOrders
 from shardpack.runtime.arguments import as_integer
+from shardpack.storage.scratch_array import scratch_array
 from shardpack.stream.options import StreamOptions
 from shardpack.stream.stream_input import StreamInput
 from shardpack.table.by_class import group_positions
@@ -34,6 +36,7 @@ from shardpack.table.numbers import column_numbers
 
 CLASS_COLUMN = "class"
 _SHOWN = 8  # names of classes in an error
+_PIECE = 1 << 20  # weights checked at once
 _SHUFFLES = ("none", "global", False, True)  # True: shuffled in any way
 
 
@@ -177,14 +180,30 @@ def _own_weights(stream_input: StreamInput, column: str, columns: LabelColumns) 
     """Return the weight of each item."""
     view, numbers = stream_input.view, columns.numbers(stream_input, column)
     if view.positions is not None:
-        numbers = np.concatenate([numbers[:0], *(numbers[piece] for piece in view.positions.pieces())])
-    wrong = ~((numbers >= 0) & (numbers < math.inf))
-    if wrong.any():
-        stored, value = view.at(np.flatnonzero(wrong)[:1]), numbers[wrong][0]
-        visible = stream_input.cache.visible
-        position = int((stored if visible is None else visible.positions_of(stored))[0])
-        said = "has no value" if np.isnan(value) else f"is {value}"
-        raise OptionError(
-            f"weight of the sample at position {position} {said} (column {column!r}); expected a number from 0 on"
-        )
+        numbers = _numbers_of(view.positions, numbers)
+    for begin in range(0, len(numbers), _PIECE):
+        piece = numbers[begin : begin + _PIECE]
+        wrong = ~((piece >= 0) & (piece < math.inf))
+        if wrong.any():
+            first = int(np.argmax(wrong))
+            raise _wrong_weight(stream_input, column, item=begin + first, weight=float(piece[first]))
     return numbers
+
+
+def _numbers_of(positions: Positions, numbers: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Return the numbers at some positions."""
+    found = scratch_array(len(positions), np.float64)
+    filled = 0
+    for piece in positions.pieces():
+        found[filled : filled + len(piece)] = numbers[piece]
+        filled += len(piece)
+    return found
+
+
+def _wrong_weight(stream_input: StreamInput, column: str, *, item: int, weight: float) -> OptionError:
+    stored, visible = stream_input.view.at(np.array([item])), stream_input.cache.visible
+    position = int((stored if visible is None else visible.positions_of(stored))[0])
+    said = "has no value" if math.isnan(weight) else f"is {weight}"
+    return OptionError(
+        f"weight of the sample at position {position} {said} (column {column!r}); expected a number from 0 on"
+    )

@@ -1,11 +1,12 @@
 """Samples grouped by the values of a column of the table, in O(n): what balanced epochs draw from.
 
-rows of a file --values get numbers--> codes, counts
-codes of a file --stable sort--> its positions by value --each behind those of files before--> groups
+rows of a file --dictionary--> codes: which of the file's values each row has
+codes of a file --stable sort--> its positions by group --each behind those of files before--> groups
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,13 +15,24 @@ import numpy.typing as npt
 from shardpack.errors import OptionError
 from shardpack.format.manifest import Manifest
 from shardpack.order.groups import Groups
+from shardpack.runtime.arrays import Integers
 from shardpack.storage.protocols import Store
+from shardpack.storage.scratch_array import scratch_array
 from shardpack.table.libraries import pyarrow_module
 from shardpack.table.read_table import LabelTable
 
-_NO_VALUE = 0  # the code of rows without one; the others are numbered from 1
 
-Codes = npt.NDArray[np.unsignedinteger[Any]]
+@dataclass(frozen=True, slots=True, eq=False)
+class _Codes:
+    """A column of one file.
+
+    Attributes:
+        numbers: (v + 1) of each of the file's values its number in the whole table, and at the end that of no value.
+        rows: (n) which of these each row has.
+    """
+
+    numbers: Integers
+    rows: npt.NDArray[np.unsignedinteger[Any]]
 
 
 def group_positions(store: Store, manifest: Manifest, column: str) -> Groups:
@@ -39,36 +51,38 @@ def group_positions(store: Store, manifest: Manifest, column: str) -> Groups:
 
 def group_rows(table: LabelTable, column: str) -> Groups:
     """Return the rows of a table grouped by the values of a column; see `group_positions`."""
-    values, pieces = _codes(table, column)
-    order = sorted(range(len(values)), key=lambda number: values[number])
-    # (values + 1) the group of each code; the last one, of rows without a value, is dropped at the end
+    values, files = _codes(table, column)
+    order = sorted(range(len(values)), key=values.__getitem__)
+    # (values + 1) the group of each number; the last one, of rows without a value, is dropped at the end
     group = np.full(len(values) + 1, len(values), np.min_scalar_type(len(values)))
-    group[np.array(order, np.int64) + 1] = np.arange(len(values))
-    counts = np.zeros(len(values) + 1, np.int64)
-    for codes in pieces:
-        counts += np.bincount(group[codes], minlength=len(counts))
+    group[order] = np.arange(len(values))
+    counts = np.zeros(len(group), np.int64)
+    for codes in files:
+        np.add.at(counts, group[codes.numbers], np.bincount(codes.rows, minlength=len(codes.numbers)))
     reached = np.cumsum(counts) - counts
-    positions = np.empty(table.num_rows, np.uint32 if table.num_rows <= 1 << 32 else np.uint64)
+    positions = scratch_array(table.num_rows, np.uint32 if table.num_rows <= 1 << 32 else np.uint64)
     first = 0
-    for codes in pieces:
-        own = group[codes]
+    for codes in files:
+        own = group[codes.numbers][codes.rows]
         by_group = np.argsort(own, kind="stable")  # NumPy sorts up to 16 bits by radix, in O(n)
         own_counts = np.bincount(own, minlength=len(counts))
-        behind = reached - (np.cumsum(own_counts) - own_counts)  # from a place in `by_group` to that in `positions`
-        positions[np.repeat(behind, own_counts) + np.arange(len(own))] = by_group + first
+        places = np.repeat(reached - (np.cumsum(own_counts) - own_counts), own_counts)
+        places += np.arange(len(own))
+        by_group += first
+        positions[places] = by_group
         reached += own_counts
-        first += len(codes)
+        first += len(own)
     kept = np.flatnonzero(counts[:-1])
     starts = np.concatenate(([0], np.cumsum(counts[kept])))
     return Groups(tuple(_text(values[order[number]]) for number in kept.tolist()), starts, positions[: starts[-1]])
 
 
-def _codes(table: LabelTable, column: str) -> tuple[list[Any], list[Codes]]:
-    """Return the different values of a column, and file by file the code of each row's value: its number, from 1."""
+def _codes(table: LabelTable, column: str) -> tuple[list[Any], list[_Codes]]:
+    """Return the different values of a column, numbered as they stand, and what each file has of them."""
     table.check_columns([column])
     pa = pyarrow_module()
-    code_of: dict[Any, int] = {}
-    pieces = []
+    number_of: dict[Any, int] = {}
+    files = []
     for _, _, columns in table.pieces([column]):
         values = columns[column]
         if pa.types.is_nested(values.type):
@@ -76,10 +90,10 @@ def _codes(table: LabelTable, column: str) -> tuple[list[Any], list[Codes]]:
         encoded = values.combine_chunks()
         if not pa.types.is_dictionary(encoded.type):
             encoded = encoded.dictionary_encode()
-        own = [code_of.setdefault(value, len(code_of) + 1) for value in encoded.dictionary.to_pylist()]
-        codes = np.array([*own, _NO_VALUE], np.min_scalar_type(len(code_of)))
-        pieces.append(codes[encoded.indices.fill_null(len(own)).to_numpy(zero_copy_only=False)])
-    return list(code_of), pieces
+        numbers = [number_of.setdefault(value, len(number_of)) for value in encoded.dictionary.to_pylist()]
+        rows = encoded.indices.fill_null(len(numbers)).to_numpy(zero_copy_only=False)
+        files.append(_Codes(np.array([*numbers, -1]), rows.astype(np.min_scalar_type(len(numbers)))))
+    return list(number_of), files
 
 
 def _text(value: Any) -> str:

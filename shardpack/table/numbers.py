@@ -10,12 +10,13 @@ import numpy.typing as npt
 from shardpack.errors import OptionError
 from shardpack.format.manifest import Manifest
 from shardpack.storage.protocols import Store
+from shardpack.storage.scratch_array import scratch_array
 from shardpack.table.libraries import pyarrow_module
 from shardpack.table.read_table import LabelTable
 
 
 def column_numbers(store: Store, manifest: Manifest, column: str) -> npt.NDArray[np.float64]:
-    """Return (n) the value of each stored sample in a column, NaN where it has none.
+    """Return (n) the value of each stored sample in a column, NaN where it has none; a `scratch_array`, read-only.
 
     Args:
         store: Where the dataset's `.shardpack` is.
@@ -27,9 +28,10 @@ def column_numbers(store: Store, manifest: Manifest, column: str) -> npt.NDArray
     """
     table = LabelTable.open(store, manifest)
     table.check_columns([column])
-    numbers = np.empty(table.num_rows, np.float64)
+    numbers = scratch_array(table.num_rows, np.float64)
     for first, count, columns in table.pieces([column]):
         numbers[first : first + count] = _floats(column, columns[column])
+    numbers.flags.writeable = False
     return numbers
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from xxhash import xxh3_64_hexdigest
 
 from shardpack.errors import OptionError
 from shardpack.order.partitions import Partitioning
@@ -63,6 +64,13 @@ def test_equal_weights_are_a_true_shuffle():
 def test_views_have_their_own_items():
     made = orders([1, 0, 3], num_slots=8, positions=np.array([7, 8, 9]))
     assert sorted(epoch(made, 0)) == [7] * 2 + [9] * 6
+
+
+@examples(40)
+@given(weights)
+def test_the_digest_is_that_of_the_specification(own):
+    sums = np.cumsum(reference.sample_weights(own)).astype("<u8")
+    assert orders(own, num_slots=3).digest == xxh3_64_hexdigest(sums.tobytes())
 
 
 def test_the_digest_tells_weights_apart():
