@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -19,9 +19,9 @@ from shardpack.format.index_fields import only_fields
 from shardpack.format.manifest import LayerRef, Manifest
 from shardpack.format.shard_index import ShardIndex
 from shardpack.format.shard_info import ShardInfo
-from shardpack.order.groups import Groups
 from shardpack.order.visible import Visible
 from shardpack.read.deleted_samples import load_visible
+from shardpack.read.kept_columns import KeptColumns
 from shardpack.read.layer_positions import LayerPositions
 from shardpack.read.named_splits import NamedSplits, load_splits
 from shardpack.read.plain_stores import PlainStores
@@ -96,7 +96,7 @@ class ShardCache:
         verify: Whether every payload is compared with its checksum.
         limits: How much may be kept open.
         by_position: The open shards; public so that the hot path of `ds[i]` saves a call.
-        groups: The samples by the values of a column of the label table, of the column that was asked for last.
+        columns: What is kept of the label table, until `close`.
     """
 
     def __init__(
@@ -126,7 +126,7 @@ class ShardCache:
 
     def _reset(self) -> None:
         self.by_position = PositionTable([], [None], [None])
-        self.groups: Mapping[str, Groups] = {}
+        self.columns = KeptColumns()
         self._shards: dict[int, ShardReader] = {}  # the open shards, by number
         self._held_bytes = 0  # sum over the open shards
         self._held: deque[int] = deque()  # their numbers; the next to be examined for eviction comes first

@@ -50,16 +50,12 @@ class LabelColumns:
 
 def _groups(stream_input: StreamInput, column: str) -> Groups:
     cache = stream_input.cache
-    groups = cache.groups.get(column)
-    if groups is None:
-        groups = group_positions(cache.stores.sidecars, cache.manifest, column)
-        cache.groups = {column: groups}
-    return groups
+    return cache.columns.groups.get(column, lambda: group_positions(cache.stores.sidecars, cache.manifest, column))
 
 
 def _numbers(stream_input: StreamInput, column: str) -> npt.NDArray[np.float64]:
     cache = stream_input.cache
-    return column_numbers(cache.stores.sidecars, cache.manifest, column)
+    return cache.columns.numbers.get(column, lambda: column_numbers(cache.stores.sidecars, cache.manifest, column))
 
 
 FROM_TABLE = LabelColumns(_groups, _numbers)

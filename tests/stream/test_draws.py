@@ -276,13 +276,23 @@ def test_streams_and_loaders_of_a_dataset(labelled):
         assert classes_of(ds.split("b").stream(balance="class", num_samples=12)) == {"cat": 4, "dog": 4, "owl": 4}
 
 
-def test_an_open_dataset_is_grouped_once(labelled):
+def test_an_open_dataset_reads_a_column_once(labelled):
     ds = shardpack.open(labelled)
     view = ds.select(range(3))
-    first, second = (FROM_TABLE.groups(one.stream_input(), "class") for one in (ds, view))
-    assert first is second
-    ds.close()
-    assert FROM_TABLE.groups(ds.stream_input(), "class") is not first
+    for read, column in ((FROM_TABLE.groups, "class"), (FROM_TABLE.numbers, "score")):
+        first, second = (read(one.stream_input(), column) for one in (ds, view))
+        assert first is second
+        ds.close()
+        assert read(ds.stream_input(), column) is not first
+
+
+def test_a_view_leaves_the_numbers_of_its_dataset_as_they_are(labelled):
+    with shardpack.open(labelled) as ds:
+        numbers = FROM_TABLE.numbers(ds.stream_input(), "score")
+        assert {sample.key for sample in ds.select([7, 5, 9]).stream(weights="score", num_samples=9)} == {"07", "09"}
+        assert numbers.tolist() == [number % 5 for number in range(30)]
+        with pytest.raises(ValueError, match="read-only"):
+            numbers[0] = 1
 
 
 def test_deleted_samples_never_come(labelled, tmp_path):
