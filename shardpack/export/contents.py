@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from itertools import chain, pairwise
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
 from xxhash import xxh3_64_intdigest, xxh3_128
 
 from shardpack.errors import DuplicateKeyError, FieldNotFoundError, OptionError
-from shardpack.export.exporter import Contents, Exportable, Limits, Part
+from shardpack.export.exporter import Contents, Exportable, Limits, NamedBy, Part
+from shardpack.export.files import within_split
 from shardpack.read.sample import SampleLocation
 from shardpack.runtime.progress import Progress
 
@@ -20,19 +21,21 @@ _PROGRESS_SAMPLES = 10_000
 Splits = tuple[tuple[str | None, Exportable], ...]
 
 
-def survey(dataset: Exportable, fields: Sequence[str] | None, progress: Progress, *, keyed: bool) -> Contents:
+def survey(
+    dataset: Exportable, fields: Sequence[str] | None, progress: Progress, *, named_by: NamedBy | None
+) -> Contents:
     """Return what an export of a dataset or view would hold. Reads the index of each shard, and no payload.
 
     Args:
         dataset: The dataset or view.
         fields: The fields that are wanted; None for all.
         progress: Called as progress("survey", samples, total samples).
-        keyed: Whether two samples of one key are an error.
+        named_by: What of two samples may not be the same; see `Exporter`.
 
     Raises:
         OptionError: There are no samples, or some are in no split.
         FieldNotFoundError: No sample of the dataset has one of the fields.
-        DuplicateKeyError: Two samples have one key, or a view has a sample twice.
+        DuplicateKeyError: Two samples have one key or path, or a view has a sample twice.
     """
     wanted = None if fields is None else frozenset(fields)
     existing = dataset.manifest.samples_per_field
@@ -44,22 +47,23 @@ def survey(dataset: Exportable, fields: Sequence[str] | None, progress: Progress
         raise OptionError("there are no samples to export; choose another view")
     counts: Counter[str] = Counter()
     sizes = np.empty(total, np.int64)
-    keys = np.empty(total if keyed else 0, np.uint64)
+    names = np.empty(0 if named_by is None else total, np.uint64)
     digest = xxh3_128(f"{dataset.fingerprint} {fields and sorted(fields)}".encode())
     positions = np.empty(total, np.int64)
     splits = _splits_of(dataset)
-    for number, entry in enumerate(_entries(splits)):
+    for number, (split, entry) in enumerate(_entries(splits)):
         counts.update(entry.fields.keys())
         sizes[number] = sum([at.size for name, at in entry.fields.items() if wanted is None or name in wanted])
         positions[number] = entry.position
-        if keyed:
-            keys[number] = xxh3_64_intdigest(entry.key.encode("utf-8", "surrogateescape"))
+        if named_by is not None:
+            name = _name(entry.key, split, named_by)
+            names[number] = xxh3_64_intdigest(name.encode("utf-8", "surrogateescape"))
         if number % _PROGRESS_SAMPLES == 0:
             progress("survey", number, total)
     progress("survey", total, total)
     digest.update(positions.tobytes())
-    if keyed:
-        _refuse_repeated(splits, keys)
+    if named_by is not None:
+        _refuse_repeated(splits, names, named_by)
     chosen = {name: count for name, count in sorted(counts.items()) if wanted is None or name in wanted}
     left_out = {name: count for name, count in sorted(counts.items()) if name not in chosen}
     return Contents(dataset, chosen, left_out, sizes, splits, digest.hexdigest())
@@ -82,24 +86,40 @@ def _splits_of(dataset: Exportable) -> Splits:
     return tuple((name, dataset.split(name)) for name in counts)
 
 
-def _entries(splits: Splits) -> Iterator[SampleLocation]:
-    return chain.from_iterable(samples.entries() for _, samples in splits)
+def _entries(splits: Splits) -> Iterator[tuple[str | None, SampleLocation]]:
+    return ((split, entry) for split, samples in splits for entry in samples.entries())
 
 
-def _refuse_repeated(splits: Splits, hashes: npt.NDArray[np.uint64]) -> None:
+def _name(key: str, split: str | None, named_by: NamedBy) -> str:
+    """Return what a sample is called where it is written: its key, or its path in the folder of its split."""
+    if named_by == "key":
+        return key
+    path = within_split([part for part in key.split("/") if part != "."] or [key], split)
+    return "/".join(path if split is None else [split, *path])
+
+
+def _refuse_repeated(splits: Splits, hashes: npt.NDArray[np.uint64], named_by: NamedBy) -> None:
     ordered = np.sort(hashes)
     suspects = set(ordered[1:][ordered[1:] == ordered[:-1]].tolist())
     if not suspects:
         return
-    seen: set[str] = set()
-    for number, entry in enumerate(_entries(splits)):
-        if int(hashes[number]) in suspects:
-            if entry.key in seen:
-                raise DuplicateKeyError(
-                    "two samples have this key, and this format names files by keys; export a view without one of them",
-                    key=entry.key,
-                )
-            seen.add(entry.key)
+    key_of: dict[str, str] = {}
+    for number, (split, entry) in enumerate(_entries(splits)):
+        if int(hashes[number]) not in suspects:
+            continue
+        name = _name(entry.key, split, named_by)
+        if name not in key_of:
+            key_of[name] = entry.key
+        elif key_of[name] == entry.key:
+            raise DuplicateKeyError(
+                "two samples have this key, and this format names files by keys; export a view without one of them",
+                key=entry.key,
+            )
+        else:
+            raise DuplicateKeyError(
+                f"the samples {key_of[name]!r} and {entry.key!r} would both be {name!r}; export a view without one of "
+                "them, or pack the dataset again with keys that differ in more than './' or the name of their split"
+            )
 
 
 def cut(contents: Contents, limits: Limits) -> list[Part]:

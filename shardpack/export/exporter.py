@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Protocol, runtime_checkable
+from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +25,7 @@ from shardpack.read.sample import Sample, SampleLocation
 from shardpack.runtime.progress import Progress
 from shardpack.stream.stream_input import StreamInput
 
+NamedBy = Literal["key", "path"]
 Note = Mapping[str, Any]  # what is kept of a part until all are made: JSON
 
 
@@ -191,13 +192,14 @@ class Exporter(Protocol):
 
     Attributes:
         takes: Names of the options, of those that only some formats take, that this one does.
-        keyed: Whether keys name what is written, so that no two samples may have the same.
+        named_by: What names the files or entries that are written, so that no two samples may have the same: keys, or
+            paths of keys below the folder of a split; None if neither does.
         sequential: Whether parts are made one after another, as they go into one file.
         typed: Whether `prepare` has to know the types of all label values, for which all labels are read first.
     """
 
     takes: ClassVar[frozenset[str]]
-    keyed: ClassVar[bool]
+    named_by: ClassVar[NamedBy | None]
     sequential: ClassVar[bool]
     typed: ClassVar[bool]
 

@@ -128,7 +128,7 @@ def export(
     refuse_own_folder(folder, dataset.location, dataset.manifest.locations)
     if not os.path.isdir(os.path.join(folder, STAGING_NAME)):
         refuse_occupied(folder, force=force)  # before a long survey
-    contents = survey(dataset, options.fields, progress, keyed=exporter_class.keyed)
+    contents = survey(dataset, options.fields, progress, named_by=exporter_class.named_by)
     if exporter_class.typed:
         contents = survey_labels(contents, options, jobs, progress)
     exporter: Exporter = exporter_class.prepare(contents, options)

@@ -21,7 +21,7 @@ def of(sizes, splits=None):
 
 
 def test_counts_lengths_and_what_is_left_out(pets):
-    contents = survey(pets, ["json"], no_progress, keyed=True)
+    contents = survey(pets, ["json"], no_progress, named_by="key")
     assert contents.samples_per_field == {"json": 6}
     assert contents.left_out == {"jpg": 6}
     assert contents.num_bytes.tolist() == [len(sample["json"]) for sample in pets]
@@ -30,27 +30,28 @@ def test_counts_lengths_and_what_is_left_out(pets):
 
 def test_other_samples_and_other_fields_have_another_digest(pets):
     views = [pets, pets.select([1, 0]), pets.select([0, 1]), pets.select([0])]
-    digests = {survey(view, fields, no_progress, keyed=False).digest for view in views for fields in (None, ["jpg"])}
+    digests = {survey(view, fields, no_progress, named_by=None).digest for view in views for fields in (None, ["jpg"])}
     assert len(digests) == 8
-    assert survey(pets, None, no_progress, keyed=False).digest == survey(pets, None, no_progress, keyed=True).digest
+    digest = survey(pets, None, no_progress, named_by=None).digest
+    assert digest == survey(pets, None, no_progress, named_by="key").digest
 
 
 def test_progress_ends_with_all(pets):
     seen = []
-    survey(pets, None, lambda *told: seen.append(told), keyed=False)
+    survey(pets, None, lambda *told: seen.append(told), named_by=None)
     assert seen[-1] == ("survey", 6, 6)
 
 
 def test_an_unknown_field_is_named(pets):
     with pytest.raises(FieldNotFoundError, match="no field 'png'; the dataset has: jpg, json"):
-        survey(pets, ["png"], no_progress, keyed=False)
+        survey(pets, ["png"], no_progress, named_by=None)
 
 
 def test_a_sample_twice_is_refused_where_keys_name_files(pets):
     view = pets.select([0, 3, 0])
-    assert survey(view, None, no_progress, keyed=False).num_samples == 3
+    assert survey(view, None, no_progress, named_by=None).num_samples == 3
     with pytest.raises(DuplicateKeyError, match="key='cat/0000'"):
-        survey(view, None, no_progress, keyed=True)
+        survey(view, None, no_progress, named_by="key")
 
 
 def test_two_samples_of_one_key_are_refused(tmp_path):
@@ -58,7 +59,18 @@ def test_two_samples_of_one_key_are_refused(tmp_path):
     (tmp_path / "x.tar").write_bytes(data + bytes(1024))
     shardpack.index(tmp_path, on_duplicate="keep")
     with pytest.raises(DuplicateKeyError, match=r"two samples have this key.*key='a'"):
-        survey(shardpack.open(tmp_path), None, no_progress, keyed=True)
+        survey(shardpack.open(tmp_path), None, no_progress, named_by="key")
+
+
+def test_two_keys_of_one_path_are_refused_before_the_work(tmp_path):
+    with shardpack.ShardWriter(tmp_path) as writer:
+        for key, split in (("a", "val"), ("train/a", "train"), ("b", "train"), ("val/b", "val"), ("train/b", "train")):
+            writer.write(key, {"bin": b"1"}, split=split)
+    ds = shardpack.open(tmp_path)
+    with pytest.raises(DuplicateKeyError, match=r"the samples 'b' and 'train/b' would both be 'train/b'; export"):
+        survey(ds, None, no_progress, named_by="path")
+    assert survey(ds.select(["a", "train/a", "b", "val/b"]), None, no_progress, named_by="path").num_samples == 4
+    assert survey(ds, None, no_progress, named_by="key").num_samples == 5
 
 
 @examples(50)
@@ -86,7 +98,7 @@ def test_parts_hold_all_samples_once_and_keep_to_limits(splits, max_bytes, max_s
 
 def test_nothing_to_export_is_refused(pets):
     with pytest.raises(OptionError, match="no samples"):
-        survey(pets.select([]), None, no_progress, keyed=False)
+        survey(pets.select([]), None, no_progress, named_by=None)
 
 
 @pytest.fixture
@@ -106,7 +118,7 @@ def keys_of(contents, limits):
 
 
 def test_splits_are_exported_one_after_another(with_splits):
-    contents = survey(with_splits, None, no_progress, keyed=True)
+    contents = survey(with_splits, None, no_progress, named_by="key")
     assert [(name, len(samples)) for name, samples in contents.splits] == [("train", 4), ("test", 2)]
     assert keys_of(contents, Limits(100, 3)) == [
         ("train", 0, 2, ["0", "1", "2"]),
@@ -116,10 +128,10 @@ def test_splits_are_exported_one_after_another(with_splits):
 
 
 def test_views_keep_their_splits(with_splits):
-    contents = survey(with_splits.select([5, 0, 4, 2]), None, no_progress, keyed=True)
+    contents = survey(with_splits.select([5, 0, 4, 2]), None, no_progress, named_by="key")
     assert contents.num_bytes.tolist() == [0, 2, 5, 4]
     assert keys_of(contents, Limits(100)) == [("train", 0, 1, ["0", "2"]), ("test", 0, 1, ["5", "4"])]
-    contents = survey(with_splits.split("test"), None, no_progress, keyed=True)
+    contents = survey(with_splits.split("test"), None, no_progress, named_by="key")
     assert keys_of(contents, Limits(100)) == [("test", 0, 1, ["4", "5"])]
 
 
@@ -128,4 +140,4 @@ def test_samples_in_no_split_are_a_question(tmp_path):
         writer.write("a", {"bin": b""}, split="train")
         writer.write("b", {"bin": b""})
     with pytest.raises(OptionError, match=r"1 of 2 samples are in none of the splits train; export one of them"):
-        survey(shardpack.open(tmp_path / "ds"), None, no_progress, keyed=True)
+        survey(shardpack.open(tmp_path / "ds"), None, no_progress, named_by="key")

@@ -14,7 +14,7 @@ from tests.export.datasets import CLASSES, dataset
 
 
 def look(ds, *, jobs=1, progress=no_progress, **options):
-    contents = survey(ds, None, no_progress, keyed=False)
+    contents = survey(ds, None, no_progress, named_by=None)
     return survey_labels(contents, ExportOptions(**options), jobs, progress).labels
 
 

@@ -16,7 +16,7 @@ from tests.export.datasets import CLASSES, dataset
 
 def table(folder, samples, *, classes=None, names_classes=False, **options):
     options = ExportOptions(**options)
-    contents = survey(dataset(folder, samples, classes=classes), None, no_progress, keyed=False)
+    contents = survey(dataset(folder, samples, classes=classes), None, no_progress, named_by=None)
     return table_of(survey_labels(contents, options, 1, no_progress), options, names_classes=names_classes)
 
 

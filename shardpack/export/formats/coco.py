@@ -18,10 +18,10 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, ClassVar
 
-from shardpack.errors import DuplicateKeyError, ExportError, OptionError
-from shardpack.export.exporter import Contents, ExportOptions, Limits, Note, Part
-from shardpack.export.files import are_different, path_parts, within_split
-from shardpack.export.formats.coco_file import CocoFile, categories_of, file_names, has_own_ids
+from shardpack.errors import ExportError, OptionError
+from shardpack.export.exporter import Contents, ExportOptions, Limits, NamedBy, Note, Part
+from shardpack.export.files import path_parts, within_split
+from shardpack.export.formats.coco_file import CocoFile, categories_of, has_own_ids
 from shardpack.export.pixel_labels import (
     annotations_of,
     area_of,
@@ -54,7 +54,7 @@ class CocoExporter:
     """Writes COCO. What begins with `has` is whether any sample has that."""
 
     takes: ClassVar[frozenset[str]] = frozenset()
-    keyed: ClassVar[bool] = True
+    named_by: ClassVar[NamedBy | None] = "path"
     sequential: ClassVar[bool] = False
     typed: ClassVar[bool] = True
     names_classes: ClassVar[bool] = True
@@ -153,11 +153,6 @@ class CocoExporter:
             own = list(group)
             lines = [files.scrap(f"{part.number:06d}.jsonl") for part, _ in own]
             name = split or _NO_SPLIT
-            if not are_different(file_names(lines)):
-                raise DuplicateKeyError(
-                    f"two samples of split {name!r} would be one image, as their keys differ only in './' or the name "
-                    "of the split; rename one"
-                )
             ids = has_own_ids(lines)
             with CocoFile(files.create("annotations", f"{kind}_{name}.json"), lines, ids) as file:
                 file.write_images()

@@ -105,11 +105,6 @@ def has_own_ids(paths: Iterable[str]) -> OwnIds:
     return OwnIds(images.are_unique(), annotations.are_unique())
 
 
-def file_names(paths: Iterable[str]) -> Iterator[str]:
-    """Yield the file name of each image."""
-    return (image.record["file_name"] for image in _images(paths))
-
-
 class _Ids:
     """Collects ids, 8 bytes each, as long as all are integers."""
 

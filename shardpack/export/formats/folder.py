@@ -17,7 +17,7 @@ from itertools import groupby
 from typing import Any, ClassVar
 
 from shardpack.errors import DuplicateKeyError, ExportError, OptionError
-from shardpack.export.exporter import Contents, ExportOptions, Limits, Note, Part
+from shardpack.export.exporter import Contents, ExportOptions, Limits, NamedBy, Note, Part
 from shardpack.export.files import are_different, path_parts, within_split
 from shardpack.export.roles import Roles, roles_of_image_files
 from shardpack.export.staging import ExportFiles
@@ -37,7 +37,7 @@ class FolderExporter:
     """Writes folders of images. `classes` are the names of the class folders; None without such folders."""
 
     takes: ClassVar[frozenset[str]] = frozenset({"flat"})
-    keyed: ClassVar[bool] = True
+    named_by: ClassVar[NamedBy | None] = "path"
     sequential: ClassVar[bool] = False
     typed: ClassVar[bool] = False
     names_classes: ClassVar[bool] = False

@@ -22,7 +22,7 @@ import numpy as np
 
 from shardpack.codecs.label_types import json_text
 from shardpack.errors import ExportError, MissingDependencyError, OptionError
-from shardpack.export.exporter import Contents, ExportOptions, Limits, Note, Part
+from shardpack.export.exporter import Contents, ExportOptions, Limits, NamedBy, Note, Part
 from shardpack.export.staging import ExportFiles
 from shardpack.export.table import KEY, Row, Table, table_of
 from shardpack.read.sample import Sample
@@ -42,7 +42,7 @@ class Hdf5Exporter:
     """
 
     takes: ClassVar[frozenset[str]] = frozenset()
-    keyed: ClassVar[bool] = False
+    named_by: ClassVar[NamedBy | None] = None
     sequential: ClassVar[bool] = False
     typed: ClassVar[bool] = True
     limits: ClassVar[Limits] = Limits(max_bytes=1 << 62)

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from shardpack.errors import ExportError, MissingDependencyError, OptionError, StorageError
-from shardpack.export.exporter import Contents, ExportOptions, Limits, Note, Part
+from shardpack.export.exporter import Contents, ExportOptions, Limits, NamedBy, Note, Part
 from shardpack.export.staging import ExportFiles
 from shardpack.read.sample import Sample
 
@@ -33,7 +33,7 @@ class LmdbExporter:
     """Writes LMDB environments. `map_bytes` is the most that one may grow to; `version` that of the library."""
 
     takes: ClassVar[frozenset[str]] = frozenset()
-    keyed: ClassVar[bool] = True
+    named_by: ClassVar[NamedBy | None] = "key"
     sequential: ClassVar[bool] = True
     typed: ClassVar[bool] = False
     names_classes: ClassVar[bool] = False

@@ -27,7 +27,7 @@ import numpy as np
 from shardpack.codecs.field_types import kind_of
 from shardpack.codecs.label_types import LabelType
 from shardpack.errors import ExportError, OptionError
-from shardpack.export.exporter import Contents, ExportOptions, Limits, Note, Part
+from shardpack.export.exporter import Contents, ExportOptions, Limits, NamedBy, Note, Part
 from shardpack.export.roles import Roles
 from shardpack.export.staging import ExportFiles
 from shardpack.export.table import IMAGE, KEY, Row, Table, table_of
@@ -44,7 +44,7 @@ class MdsExporter:
     """Writes MDS shards. `encodings` are (column, encoding), sorted."""
 
     takes: ClassVar[frozenset[str]] = frozenset()
-    keyed: ClassVar[bool] = False
+    named_by: ClassVar[NamedBy | None] = None
     sequential: ClassVar[bool] = False
     typed: ClassVar[bool] = True
     names_classes: ClassVar[bool] = False

@@ -20,7 +20,7 @@ import numpy.typing as npt
 from shardpack.codecs.decode import decode_field
 from shardpack.codecs.field_types import is_image, is_mask, kind_of
 from shardpack.errors import DecodeError, ExportError, OptionError
-from shardpack.export.exporter import Contents, ExportOptions, Limits, Note, Part
+from shardpack.export.exporter import Contents, ExportOptions, Limits, NamedBy, Note, Part
 from shardpack.export.staging import ExportFiles
 from shardpack.export.table import IMAGE, Row, Table, table_of
 from shardpack.read.sample import Sample
@@ -38,7 +38,7 @@ class NpzExporter:
     """Writes npz files. `shapes` are (column, shape, dtype) of each array of payloads, without the first axis."""
 
     takes: ClassVar[frozenset[str]] = frozenset()
-    keyed: ClassVar[bool] = False
+    named_by: ClassVar[NamedBy | None] = None
     sequential: ClassVar[bool] = False
     typed: ClassVar[bool] = True
     names_classes: ClassVar[bool] = False

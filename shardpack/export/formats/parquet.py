@@ -20,7 +20,7 @@ from typing import Any, ClassVar
 from shardpack.codecs.field_types import is_image
 from shardpack.codecs.label_types import LabelType, converter_to
 from shardpack.errors import MissingDependencyError
-from shardpack.export.exporter import Contents, ExportOptions, Limits, Note, Part
+from shardpack.export.exporter import Contents, ExportOptions, Limits, NamedBy, Note, Part
 from shardpack.export.staging import ExportFiles
 from shardpack.export.table import IMAGE, KEY, Row, Table, table_of
 from shardpack.read.sample import Sample
@@ -34,7 +34,7 @@ class ParquetExporter:
     """Writes Parquet files. `version` is that of the library, whose files differ between versions."""
 
     takes: ClassVar[frozenset[str]] = frozenset()
-    keyed: ClassVar[bool] = False
+    named_by: ClassVar[NamedBy | None] = None
     sequential: ClassVar[bool] = False
     typed: ClassVar[bool] = True
     limits: ClassVar[Limits] = Limits(max_bytes=500_000_000)

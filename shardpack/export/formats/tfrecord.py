@@ -17,7 +17,7 @@ from typing import Any, ClassVar
 
 from shardpack.codecs.label_types import LabelType, json_text
 from shardpack.errors import ExportError, OptionError
-from shardpack.export.exporter import Contents, ExportOptions, Limits, Note, Part
+from shardpack.export.exporter import Contents, ExportOptions, Limits, NamedBy, Note, Part
 from shardpack.export.staging import ExportFiles
 from shardpack.export.table import IMAGE, KEY, Table, table_of
 from shardpack.read.sample import Sample
@@ -34,7 +34,7 @@ class TfRecordExporter:
     """Writes TFRecord files. `as_text` are the values that are JSON text."""
 
     takes: ClassVar[frozenset[str]] = frozenset()
-    keyed: ClassVar[bool] = False
+    named_by: ClassVar[NamedBy | None] = None
     sequential: ClassVar[bool] = False
     typed: ClassVar[bool] = True
     names_classes: ClassVar[bool] = False

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from shardpack.errors import OptionError
-from shardpack.export.exporter import Contents, ExportOptions, Limits, Note, Part
+from shardpack.export.exporter import Contents, ExportOptions, Limits, NamedBy, Note, Part
 from shardpack.export.files import path_parts
 from shardpack.export.staging import ExportFiles
 from shardpack.format.tar_header import BLOCK, END_OF_ARCHIVE, header
@@ -27,7 +27,7 @@ class WebDatasetExporter:
     """Writes tars."""
 
     takes: ClassVar[frozenset[str]] = frozenset({"pattern"})
-    keyed: ClassVar[bool] = True
+    named_by: ClassVar[NamedBy | None] = "key"
     sequential: ClassVar[bool] = False
     typed: ClassVar[bool] = False
     names_classes: ClassVar[bool] = False

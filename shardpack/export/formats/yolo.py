@@ -12,16 +12,14 @@ the dataset. What these lines cannot hold is refused, unless it is dropped.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import groupby
 from typing import Any, ClassVar
 
 from shardpack.codecs.geometry import UPRIGHT
-from shardpack.errors import DuplicateKeyError, ExportError, OptionError
-from shardpack.export.exporter import Contents, ExportOptions, Limits, Note, Part
-from shardpack.export.files import are_different, path_parts, within_split
+from shardpack.errors import ExportError, OptionError
+from shardpack.export.exporter import Contents, ExportOptions, Limits, NamedBy, Note, Part
+from shardpack.export.files import path_parts, within_split
 from shardpack.export.formats.coco_file import refuse_two_names
 from shardpack.export.formats.yolo_lines import TASKS, YoloLines
 from shardpack.export.pixel_labels import annotations_of, label_number, members_of_annotations, size_of
@@ -56,7 +54,7 @@ class YoloExporter:
     """Writes YOLO."""
 
     takes: ClassVar[frozenset[str]] = frozenset({"task"})
-    keyed: ClassVar[bool] = True
+    named_by: ClassVar[NamedBy | None] = "path"
     sequential: ClassVar[bool] = False
     typed: ClassVar[bool] = True
     names_classes: ClassVar[bool] = True
@@ -129,18 +127,16 @@ class YoloExporter:
         return _Row(path, sample[field], text, len(annotations) - len(kept), names, lines.num_keypoints)
 
     def write(self, part: Part, rows: Iterator[_Row], files: ExportFiles) -> Note:
-        """Write images and labels, and the names of the images without extension for `finish`."""
+        """Write images and labels."""
         split = part.split or _NO_SPLIT
         names: dict[int, str] = {}
         counts: set[int] = set()
         num_crowds = 0
-        stems: list[str] = []
         for row in rows:
             path = within_split(row.path, part.split)
             with open(files.create("images", split, *path), "wb") as image:
                 image.write(row.image)
             stem = path[-1].rpartition(".")[0]
-            stems.append("/".join([*path[:-1], stem]))
             if row.text is not None:
                 with open(files.create("labels", split, *path[:-1], f"{stem}.txt"), "w", encoding="utf-8") as label:
                     label.write(row.text)
@@ -149,8 +145,6 @@ class YoloExporter:
             num_crowds += row.num_crowds
             if row.num_keypoints is not None:
                 counts.add(row.num_keypoints)
-        with open(files.scrap(f"{part.number:06d}.json"), "w", encoding="utf-8") as scrap:
-            json.dump(stems, scrap)
         return {
             "names": sorted(names.items()),
             "keypoints": sorted(counts),
@@ -159,12 +153,6 @@ class YoloExporter:
 
     def finish(self, parts: Sequence[Part], notes: Sequence[Note], files: ExportFiles) -> None:
         """Write data.yaml."""
-        for split, group in groupby(parts, key=lambda part: part.split or _NO_SPLIT):
-            if not are_different(_stems(files.scrap(f"{part.number:06d}.json") for part in group)):
-                raise DuplicateKeyError(
-                    f"two samples of split {split!r} would be one image, as their keys differ only in './' or the name "
-                    "of the split; rename one"
-                )
         names: dict[int, str] = dict(enumerate(self.classes or ()))
         for note in notes:
             for number, name in note["names"]:
@@ -185,12 +173,6 @@ class YoloExporter:
         lines += names_lines(names.get(number, str(number)) for number in range(max(names, default=-1) + 1))
         with open(files.create("data.yaml"), "w", encoding="utf-8") as file:
             file.write("\n".join(lines) + "\n")
-
-
-def _stems(paths: Iterable[str]) -> Iterator[str]:
-    for path in paths:
-        with open(path, encoding="utf-8") as file:
-            yield from json.load(file)
 
 
 def _task_of(members: Any, asked: str | None) -> str:
