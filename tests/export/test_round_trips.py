@@ -132,6 +132,17 @@ def test_keys_that_come_again_in_other_splits_come_back(tmp_path, to):
     ]
 
 
+@pytest.mark.parametrize("to", ["parquet", "tfrecord", "mds", "lmdb", "hdf5"])
+def test_a_key_and_the_same_behind_its_split_come_back_as_two(tmp_path, to):
+    pytest.importorskip({"parquet": "pyarrow", "hdf5": "h5py", "lmdb": "lmdb"}.get(to, "numpy"))
+    with shardpack.ShardWriter(tmp_path / "ds") as writer:
+        for key, split in (("a", "train"), ("train/a", "train"), ("b", "val")):
+            writer.write(key, sample(len(key)), split=split)
+    back = again(shardpack.open(tmp_path / "ds"), tmp_path, to)
+    assert sorted(back.keys()) == ["train/a", "train/train/a", "val/b"]
+    assert back["train/train/a"]["jpg"] == sample(7)["jpg"]
+
+
 @pytest.mark.parametrize("to", ["folder", "tfrecord", "parquet", "mds", "hdf5"])
 def test_labels_of_the_shape_come_back_and_follow_their_image(tmp_path, to):
     pytest.importorskip({"parquet": "pyarrow", "hdf5": "h5py"}.get(to, "numpy"))

@@ -23,7 +23,6 @@ from shardpack.sources.formats.file_payloads import files_named, name_beside, pa
 from shardpack.sources.formats.found_files import FoundFiles
 from shardpack.sources.formats.importer import FormatOptions
 from shardpack.sources.formats.mapping import LABEL_COLUMNS, Columns, choose_mapping, describe_mapping
-from shardpack.sources.formats.row_keys import RowKeys
 from shardpack.sources.formats.row_maker import MappedRows, RowMaker
 from shardpack.sources.formats.split_names import KNOWN
 from shardpack.sources.row_source import BadRow, Row, Unit
@@ -197,7 +196,7 @@ def open_tables(tables: Tables, options: FormatOptions) -> TableSource:
         units=units,
         groups=tuple(groups),
         columns=columns,
-        maker=RowMaker(mapping, RowKeys.of(units)),
+        maker=RowMaker.of(mapping, units, drawn),
         read=read,
         version=found.version_of(
             chain(tables.used, scan.named_files([column for column in columns if column.name in by_path])),

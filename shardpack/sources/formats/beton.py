@@ -20,7 +20,6 @@ from shardpack.sources.formats.drawn_rows import counted_rows, drawn_units
 from shardpack.sources.formats.found_files import FoundFiles
 from shardpack.sources.formats.importer import FormatOptions
 from shardpack.sources.formats.mapping import Columns, choose_mapping, describe_mapping
-from shardpack.sources.formats.row_keys import RowKeys
 from shardpack.sources.formats.row_maker import MappedRows, RowMaker
 from shardpack.sources.formats.split_names import splits_of
 from shardpack.sources.row_source import BadRow, Row, Unit
@@ -87,7 +86,7 @@ def open(  # noqa: A001 - the name in the protocol
     return BetonRows(
         format=NAME,
         units=tuple(units),
-        maker=RowMaker(mapping, RowKeys.of(units)),
+        maker=RowMaker.of(mapping, units, drawn),
         version=version,
         sentence=sentence,
         found=found,

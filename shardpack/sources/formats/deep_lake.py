@@ -18,7 +18,6 @@ from shardpack.sources.formats.found_files import FoundFiles
 from shardpack.sources.formats.guarded import open_guarded
 from shardpack.sources.formats.importer import FormatOptions
 from shardpack.sources.formats.mapping import Columns, RowMapping, choose_mapping, describe_mapping
-from shardpack.sources.formats.row_keys import RowKeys
 from shardpack.sources.formats.row_maker import MappedRows, RowMaker
 from shardpack.sources.formats.split_names import splits_of
 from shardpack.sources.row_source import BadRow, Row, RowSource, Unit
@@ -82,7 +81,7 @@ def open_here(found: FoundFiles, options: FormatOptions) -> RowSource:
     return DeepLakeRows(
         format=NAME,
         units=tuple(units),
-        maker=RowMaker(mapping, RowKeys.of(units)),
+        maker=RowMaker.of(mapping, units, drawn),
         version=found.version_of(used, more=f"{NAME} {options.text()} {mapping}"),
         sentence=sentence,
         found=found,

@@ -27,7 +27,6 @@ from shardpack.sources.formats.mapping import (
     choose_mapping,
     describe_mapping,
 )
-from shardpack.sources.formats.row_keys import RowKeys
 from shardpack.sources.formats.row_maker import MappedRows, RowMaker
 from shardpack.sources.formats.split_names import splits_of
 from shardpack.sources.row_source import BadRow, Row, RowSource, Unit
@@ -81,7 +80,7 @@ def open_here(found: FoundFiles, options: FormatOptions) -> RowSource:
         format=NAME,
         files=files,
         units=units,
-        maker=RowMaker(mapping, RowKeys.of(units)),
+        maker=RowMaker.of(mapping, units, drawn),
         version=found.version_of(names, more=f"{NAME} {options.text()} {mapping}"),
         sentence=_sentence(units, len(names), describe_mapping(mapping, drawn), left) + found.others(names),
     )

@@ -25,7 +25,6 @@ from shardpack.sources.formats.lmdb_layout import Run
 from shardpack.sources.formats.lmdb_samples import VALUE, all_samples, find_runs
 from shardpack.sources.formats.lmdb_values import Kind, columns_of, kind_of_values
 from shardpack.sources.formats.mapping import Columns, RowMapping, choose_mapping, describe_mapping
-from shardpack.sources.formats.row_keys import RowKeys
 from shardpack.sources.formats.row_maker import MappedRows, RowMaker
 from shardpack.sources.row_source import BadRow, Row, RowSource, Unit
 
@@ -82,7 +81,7 @@ def open_here(found: FoundFiles, options: FormatOptions) -> RowSource:
     return LmdbRows(
         format=NAME,
         units=units,
-        maker=RowMaker(mapping, RowKeys.of(units)),
+        maker=RowMaker.of(mapping, units, drawn),
         version=version,
         sentence=sentence,
         files=files,

@@ -103,7 +103,7 @@ class RowMapping:
         """
         if self.key_column is None:
             return number
-        value = _path_of(columns.get(self.key_column))
+        value = self.value_of_key(columns)
         key = key_text(value)
         if key is None:
             raise SourceError(
@@ -111,6 +111,10 @@ class RowMapping:
                 f"choose another key_column (--key-column), or {ROW_NUMBER!r} for row numbers"
             )
         return key
+
+    def value_of_key(self, columns: Columns) -> Any:
+        """Return what the key column holds in a row; None without such a column."""
+        return None if self.key_column is None else _path_of(columns.get(self.key_column))
 
     def fields(self, columns: Columns) -> dict[str, Any]:
         """Return the fields of a row: payloads as bytes, values as `encode_field` takes them.

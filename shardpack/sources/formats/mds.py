@@ -17,7 +17,6 @@ from shardpack.sources.formats.importer import FormatOptions
 from shardpack.sources.formats.mapping import Columns, choose_mapping, describe_mapping
 from shardpack.sources.formats.mds_shard import MdsReader, MdsShard, codec_of
 from shardpack.sources.formats.mds_values import has_raw_pixels
-from shardpack.sources.formats.row_keys import RowKeys
 from shardpack.sources.formats.row_maker import MappedRows, RowMaker
 from shardpack.sources.formats.split_names import splits_of
 from shardpack.sources.row_source import BadRow, Row, Unit
@@ -75,7 +74,7 @@ def open(found: FoundFiles, options: FormatOptions) -> MdsRows:  # noqa: A001 - 
     return MdsRows(
         format=NAME,
         units=units,
-        maker=RowMaker(mapping, RowKeys.of(units)),
+        maker=RowMaker.of(mapping, units, drawn),
         version=version,
         sentence=sentence,
         found=found,

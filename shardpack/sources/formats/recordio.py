@@ -103,7 +103,7 @@ def open(  # noqa: A001 - the name in the protocol
         + (f"; {left_out:,} records without a payload are left out" if left_out else "")
         + found.others([*names, *lists.values(), *found.matching("*.idx", "property")])
     )
-    return replace(source, sentence=sentence)
+    return replace(source, maker=RowMaker.of(mapping, units, drawn), sentence=sentence)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,11 +16,11 @@ class RowKeys:
     """Makes keys that are different in the whole source. Pickles.
 
     Rows are numbered within their split: 000012. Of units that do not know how many rows they have, the unit's number
-    comes before that of the row: 00003-00000012. If there are several splits, theirs come first: train/000012; a
-    key that begins with its split stays, so that keys do not grow with each export and import.
+    comes before that of the row: 00003-00000012. If there are several splits, theirs come first, train/000012, unless
+    keys begin with their split already, so that they do not grow with each export and import.
 
     Attributes:
-        prefixes: (units) what all keys of a unit begin with.
+        prefixes: (units) what comes before all keys of a unit.
         firsts: (units) number of the first row; None if only the unit is numbered.
         digits: (units) how many a number has at least.
     """
@@ -30,9 +30,15 @@ class RowKeys:
     digits: tuple[int, ...]
 
     @classmethod
-    def of(cls, units: Sequence[Unit]) -> RowKeys:
-        """Return the keys of the rows of these units."""
-        several = len({unit.split for unit in units}) > 1
+    def of(cls, units: Sequence[Unit], *, have_splits: bool = False) -> RowKeys:
+        """Return the keys of the rows of these units.
+
+        Args:
+            units: The units.
+            have_splits: Whether keys begin with their split already. All stay as they are then; for the others to get
+                theirs would make one key of `a` and `train/a`.
+        """
+        several = not have_splits and len({unit.split for unit in units}) > 1
         totals: dict[str | None, int | None] = {}
         firsts: list[int | None] = []
         for unit in units:
@@ -54,6 +60,5 @@ class RowKeys:
         return f"{unit:0{_FILE_DIGITS}d}-{row:0{digits}d}" if first is None else f"{first + row:0{digits}d}"
 
     def key(self, unit: int, key: str) -> str:
-        """Return a key of a row of this unit; if there are several splits, beginning with its split, once."""
-        prefix = self.prefixes[unit]
-        return key if key.startswith(prefix) else prefix + key
+        """Return a key of a row of this unit, with its split before if that is missing."""
+        return self.prefixes[unit] + key

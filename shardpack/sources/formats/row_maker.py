@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from shardpack.errors import ShardpackError
-from shardpack.sources.formats.mapping import Columns, RowMapping
+from shardpack.sources.formats.mapping import Columns, RowMapping, key_text
 from shardpack.sources.formats.row_keys import RowKeys
 from shardpack.sources.row_source import BadRow, Row, Unit
 
@@ -22,6 +22,14 @@ class RowMaker:
 
     mapping: RowMapping
     keys: RowKeys
+
+    @classmethod
+    def of(cls, mapping: RowMapping, units: Sequence[Unit], drawn: Iterable[Columns]) -> RowMaker:
+        """Return what makes samples of the rows of these units; drawn rows tell whether keys begin with a split."""
+        splits = tuple({f"{unit.split}/" for unit in units if unit.split is not None})
+        keys = [key_text(mapping.value_of_key(row)) for row in drawn]
+        have_splits = bool(keys) and all(key is not None and key.startswith(splits) for key in keys)
+        return cls(mapping, RowKeys.of(units, have_splits=have_splits))
 
     def row(self, unit: int, number: int, name: str, columns: Callable[[], Columns]) -> Row | BadRow:
         """Return the sample of a row, or what is wrong with it.

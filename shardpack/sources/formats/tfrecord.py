@@ -21,7 +21,6 @@ from shardpack.sources.formats.example import decode_example
 from shardpack.sources.formats.found_files import FoundFiles
 from shardpack.sources.formats.importer import FormatOptions
 from shardpack.sources.formats.mapping import Columns, choose_mapping, describe_mapping
-from shardpack.sources.formats.row_keys import RowKeys
 from shardpack.sources.formats.row_maker import MappedRows, RowMaker
 from shardpack.sources.formats.split_names import splits_of
 from shardpack.sources.formats.tfrecord_file import compression_of, is_header, read_records, runs_of_records, skip
@@ -99,7 +98,7 @@ def open(  # noqa: A001 - the name in the protocol
     return TFRecords(
         format=NAME,
         units=tuple(units),
-        maker=RowMaker(mapping, RowKeys.of(units)),
+        maker=RowMaker.of(mapping, units, drawn),
         version=version,
         sentence=sentence,
         found=found,

@@ -50,7 +50,12 @@ def test_all_keys_are_safe_and_different(shape):
     assert not any(map(key_problem, keys))
 
 
-def test_a_key_that_begins_with_its_split_does_not_grow():
+def test_keys_that_have_their_splits_do_not_grow():
+    units = [Unit("a", 1, 0, "train"), Unit("b", 1, 0, "val")]
+    keys = RowKeys.of(units, have_splits=True)
+    assert (keys.key(0, "train/1"), keys.key(0, "1"), keys.key(1, "val/1")) == ("train/1", "1", "val/1")
+
+
+def test_a_key_and_the_same_behind_its_split_stay_two():
     keys = RowKeys.of([Unit("a", 1, 0, "train"), Unit("b", 1, 0, "val")])
-    assert keys.key(0, "train/1") == keys.key(0, "1") == "train/1"
-    assert keys.key(1, "train/1") == "val/train/1"
+    assert (keys.key(0, "a"), keys.key(0, "train/a")) == ("train/a", "train/train/a")
