@@ -3,8 +3,12 @@
 a damaged manifest of a later generation                   tells of it always
 a file that only the manifest of a later one names         where the copy `manifest.json` is lost or damaged, too
 
-To go back is to give them up: their damaged manifests go, which would be in the way of the next edits. The tars that
-they added stay, and without an index: so `gc` takes none of them for the waste of an edit.
+Such a file is there, too, where an edit was killed right before it made its manifest, and left the note of an edit:
+then it is said that nothing may be lost.
+
+To go back is to give them up: their damaged manifests go, which would be in the way of the next edits, and the notes of
+edits that were about to make them. The tars that they added stay, and without an index or note: so `gc` takes none of
+them for the waste of an edit.
 """
 
 from __future__ import annotations
@@ -14,6 +18,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from shardpack.commit.edit_folder import folder_of_edit, read_note
+from shardpack.commit.edit_shards import is_edit_shard
 from shardpack.commit.overwrite import is_manifest
 from shardpack.commit.target import Target
 from shardpack.errors import FormatError
@@ -26,7 +31,6 @@ from shardpack.format.layout import (
     index_path,
     layer_folder,
     manifest_path,
-    tag_of_shard,
 )
 from shardpack.format.manifest import Manifest
 from shardpack.format.shard_index import parse_index
@@ -47,6 +51,8 @@ class LostGenerations:
         num_samples: How many samples these have, as far as their indexes tell.
         layers: Folders of the layers that the lost generations made.
         deleted, splits: Names of the files of samples that they deleted, and of splits that they made.
+        unfinished: Folders of edits that were killed, perhaps before they made the manifest.
+        notes: Names of the files in those of them that were about to make it.
     """
 
     left: int
@@ -57,20 +63,25 @@ class LostGenerations:
     layers: tuple[str, ...]
     deleted: tuple[str, ...]
     splits: tuple[str, ...]
+    unfinished: tuple[str, ...]
+    notes: tuple[str, ...]
 
     @property
     def in_the_way(self) -> list[str]:
         """Names of the files that are deleted to go back."""
-        return [*map(index_path, self.tars), *self.manifests]
+        return [*map(index_path, self.tars), *self.manifests, *self.notes]
 
     def sentences(self, *, goes_back: bool) -> Iterator[str]:
         """Yield what is lost; `goes_back` tells whether the generations are given up."""
-        own = manifest_path(self.newest)
+        own, again = manifest_path(self.newest), ""
         state = "damaged" if own in self.manifests else "lost"
+        if self.unfinished and own not in self.manifests:
+            state = f"lost, or was never made, as an edit was killed that left {_shown(self.unfinished)}"
+            again = "; then run that edit again"
         advice = f"what is left is generation {self.left}"
         if not goes_back:
             advice = f"restore {own} from a backup, or go back to generation {self.left} with --force"
-        yield f"generation {self.newest}: its manifest is {state}; {advice}"
+        yield f"generation {self.newest}: its manifest is {state}; {advice}{again}"
         verb = "names" if goes_back else "would then name"
         if self.tars:
             yield (
@@ -80,7 +91,7 @@ class LostGenerations:
             )
         for folder in self.layers:
             yield (
-                f"the layer {folder}, which no generation {verb}, so that a later gc would delete it: copy it to "
+                f"the layer {folder}, which no generation {verb}, so that a later gc deletes and names it: copy it to "
                 'another folder ("shardpack copy"), and attach that ("shardpack attach")'
             )
         comes = "are" if goes_back else "would then be"
@@ -107,7 +118,11 @@ def find_lost_generations(
         newest = max(newest, *map(generation_of, names), 0)
     if newest <= left:
         return None
-    tars = [] if shards is None else _unnamed_tars(target, names, {info.name for info in shards})
+    folders = sorted({folder for name in names if (folder := folder_of_edit(name)) is not None})
+    notes = {folder: note for folder in folders if (note := read_note(target, folder)) is not None}
+    announced = tuple(folder for folder, note in notes.items() if note.commits is not None and note.commits[0] > left)
+    continued = {note.tag for note in notes.values() if note.commits is None}
+    tars = [] if shards is None else _unnamed_tars(names, {info.name for info in shards}, continued)
     return LostGenerations(
         left=left,
         newest=newest,
@@ -117,19 +132,18 @@ def find_lost_generations(
         layers=tuple(_later_layers(names, manifest)),
         deleted=tuple(_later_files(names, "deleted", manifest)),
         splits=tuple(_later_files(names, "splits", manifest)),
+        unfinished=tuple(notes),
+        notes=tuple(sorted(name for name in names if folder_of_edit(name) in announced)),
     )
 
 
-def _unnamed_tars(target: Target, names: Collection[str], known: Collection[str]) -> list[str]:
+def _unnamed_tars(names: Collection[str], known: Collection[str], continued: Collection[str]) -> list[str]:
     """Return the tars that edits finished, and that are not known; without those of edits that can be continued."""
-    folders = {folder for name in names if (folder := folder_of_edit(name)) is not None}
-    notes = [note for folder in sorted(folders) if (note := read_note(target, folder)) is not None]
-    in_use = {note.tag for note in notes if note.commits is None}
     there = set(names)
     return sorted(
         name
         for name in there.difference(known)
-        if (tag := tag_of_shard(name)) is not None and tag not in in_use and index_path(name) in there
+        if is_edit_shard(name, there) and not any(tag in name for tag in continued)
     )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 
+from shardpack.commit.edit_folder import folder_of_edit
 from shardpack.errors import CorruptManifestError, DatasetNotFoundError, ObjectTooLargeError, ShardNotFoundError
 from shardpack.format.layout import MANIFEST_PATH, generation_of, manifest_path
 from shardpack.format.manifest import MAX_MANIFEST_BYTES, Manifest
@@ -56,6 +57,8 @@ def find_newest_manifest(store: Store) -> Newest:
     newest = max(map(generation_of, names), default=0)
     if manifest is not None and newest > manifest.generation:
         what = f"generation {newest} was made, as its files tell, and no whole manifest of it is left"
+        if any(folder_of_edit(name) for name in names):
+            what += ", or an edit was killed before it made one"
         advice = f'restore it, or go back to generation {manifest.generation} with "shardpack repair --force"'
         problems.append(Problem("missing", manifest_path(newest), f"{what}; {advice}"))
     return Newest(text, manifest, tuple(problems))

@@ -5,11 +5,13 @@ from __future__ import annotations
 import pytest
 
 import shardpack
+from shardpack.commit.edit_folder import folder_of_edit
 from shardpack.commit.open_target import target_of
 from shardpack.edit.lost_generations import find_lost_generations
 from shardpack.format.layout import MANIFEST_PATH, manifest_path
 from shardpack.format.manifest_json import parse_manifest
 from shardpack.storage.memory import MemoryStore
+from tests.commit.stores import KilledError, WatchedStore, heal
 from tests.edit.lost_files import contents, make, restored, samples
 
 NOTE = b'{"tag": "g000002-0badcafe", "commits": null, "totals": {}}'
@@ -55,7 +57,9 @@ def test_tars_of_a_generation_that_is_given_up_survive_gc(edited, tmp_path, segm
     gone = [name for name in edited if "/shards-000002" in name and not segment]
     out = restored(without(edited, MANIFEST_PATH, manifest_path(2), manifest_path(3), *gone), tmp_path / "out")
     shardpack.repair(out, force=True)
-    shardpack.gc(out, older_than=0)
+    (layer,) = shardpack.gc(out, older_than=0, dry_run=True).layers
+    assert layer.startswith(".shardpack/layers/g000003-"), "a layer goes, and is named"
+    assert shardpack.gc(out, older_than=0).layers == (layer,)
     (tar,) = out.glob("shard-g000002-*.tar")
     assert [(problem.kind, problem.shard) for problem in shardpack.verify(out).problems] == [("stray", tar.name)]
     (tmp_path / "again").mkdir()
@@ -106,3 +110,41 @@ def test_what_a_killed_edit_left_is_no_generation(edited):
     assert (found.left, found.newest, found.tars, found.num_samples) == (1, 2, (tar,), 0)
     found = found_in({**lost, ".shardpack/tmp/append-01234567/edit.json": NOTE})
     assert (found.newest, found.tars) == (2, ())
+    assert next(found.sentences(goes_back=False)) == (
+        "generation 2: its manifest is lost, or was never made, as an edit was killed that left "
+        ".shardpack/tmp/append-01234567; restore .shardpack/manifests/000002.json from a backup, or go back to "
+        "generation 1 with --force; then run that edit again"
+    )
+    assert found.in_the_way == [], "the edit goes on with what it has finished"
+
+
+def test_an_edit_that_was_killed_right_before_its_manifest_runs_again(tmp_path):
+    """And then the copy of the manifest is lost: nothing tells whether that manifest was made, and is lost, too."""
+    store, more = WatchedStore(), tmp_path / "more"
+    shardpack.pack([(key, {"bin": b"1"}) for key in "abc"], store.url)
+    shardpack.pack([("d", {"bin": b"2"})], more)
+    first = store.contents()[MANIFEST_PATH]
+
+    def die(_, path):
+        if path == manifest_path(2):
+            raise KilledError
+
+    store.before = die
+    with pytest.raises(KilledError):
+        shardpack.append(more, store.url)
+    heal(store)
+    store.delete(MANIFEST_PATH)
+    (folder,) = {folder for name in store.names() if (folder := folder_of_edit(name)) is not None}
+    _, lost = shardpack.verify(store.url).problems[:2]
+    assert lost.shard == manifest_path(2)
+    assert "or an edit was killed before it made one" in lost.message
+    said = shardpack.repair(store.url).lost[0]
+    assert f"was never made, as an edit was killed that left {folder}" in said
+    shardpack.repair(store.url, force=True)
+    assert store.contents()[MANIFEST_PATH] == first
+    assert not [name for name in store.names() if folder_of_edit(name)]
+    shardpack.gc(store.url, older_than=0)
+    assert [name for name in store.names() if name.startswith("shard-g000002-")], "its tar stays"
+    assert shardpack.append(more, store.url).added == 1
+    with shardpack.open(store.url) as ds:
+        assert list(ds.keys()) == ["a", "b", "c", "d"]
