@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,8 @@ import numpy.typing as npt
 from xxhash import xxh3_64
 
 from shardpack.runtime.arrays import Integers
+
+NewArray = Callable[[int, npt.DTypeLike], npt.NDArray[Any]]  # (length, type) -> zeros to write
 
 _PIECE = 1 << 20  # positions at once
 _NARROW = 1 << 32  # stored samples up to which a position is kept in 4 bytes
@@ -46,7 +48,7 @@ class Groups:
         number = self.names.index(name)
         return self.positions[self.starts[number] : self.starts[number + 1]]
 
-    def among(self, pieces: Iterable[Integers], num_stored: int) -> Groups:
+    def among(self, pieces: Iterable[Integers], num_stored: int, *, new_array: NewArray = np.zeros) -> Groups:
         """Return the groups of some samples alone; one that comes several times is in its group as often.
 
         Takes a byte for each stored sample while it works, and 4 bytes for each sample of the result; twice that if
@@ -55,7 +57,9 @@ class Groups:
         Args:
             pieces: The stored positions of the samples, some at a time.
             num_stored: Stored samples of the dataset.
+            new_array: Makes the arrays of the result.
         """
+        num_items = 0
         times: npt.NDArray[Any] = np.zeros(num_stored, np.uint8)
         for piece in pieces:
             distinct, repeats = np.unique(piece, return_counts=True)
@@ -63,20 +67,22 @@ class Groups:
             if int(sums.max(initial=0)) > np.iinfo(times.dtype).max:
                 times = times.astype(np.int64)
             times[distinct] = sums
+            num_items += len(piece)
         most = int(times.max(initial=0))
         width = np.uint32 if num_stored <= _NARROW else np.int64
-        kept, starts, total = [np.zeros(0, width)], np.zeros_like(self.starts), 0
-        earlier = [np.zeros(0, width)]
+        kept, earlier = new_array(num_items, width), new_array(num_items, width) if most > 1 else None
+        starts, filled = np.zeros_like(self.starts), 0
         for begin in range(0, len(self.positions), _PIECE):
             piece = self.positions[begin : begin + _PIECE]
             before = np.concatenate(([0], np.cumsum(times[piece], dtype=np.int64)))  # kept positions before each
             first, last = np.searchsorted(self.starts, (begin, begin + len(piece)), side="right")
-            starts[first:last] = total + before[self.starts[first:last] - begin]
-            kept.append(np.repeat(piece, times[piece]).astype(width))
-            if most > 1:
-                earlier.append((np.arange(len(kept[-1])) - np.repeat(before[:-1], times[piece])).astype(width))
-            total += len(kept[-1])
-        return Groups(self.names, starts, np.concatenate(kept), np.concatenate(earlier) if most > 1 else None)
+            starts[first:last] = filled + before[self.starts[first:last] - begin]
+            some = slice(filled, filled + int(before[-1]))
+            kept[some] = np.repeat(piece, times[piece])
+            if earlier is not None:
+                earlier[some] = np.arange(before[-1]) - np.repeat(before[:-1], times[piece])
+            filled = some.stop
+        return Groups(self.names, starts, kept[:filled], None if earlier is None else earlier[:filled])
 
     def without(self, classes: Iterable[int]) -> Classes:
         """Return the classes that have samples but for these, sorted by name."""

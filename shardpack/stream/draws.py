@@ -127,7 +127,8 @@ def asked_draws(stream_input: StreamInput, options: StreamOptions, columns: Labe
     by_name = None if weights is None else _by_name(weights, groups.names)
     view = stream_input.view
     if view.positions is not None:
-        groups = groups.among(view.positions.pieces(), stream_input.cache.manifest.num_samples)
+        num_stored = stream_input.cache.manifest.num_samples
+        groups = groups.among(view.positions.pieces(), num_stored, new_array=scratch_array)
     left_out = [] if by_name is None else [number for number, name in enumerate(groups.names) if not by_name[name]]
     classes = groups.without(left_out)
     if not len(classes):
