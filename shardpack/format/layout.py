@@ -16,6 +16,8 @@ MANIFEST_PATH = f"{FOLDER}/manifest.json"
 REJECTED_PATH = f"{FOLDER}/rejected.jsonl"
 RUN_PATH = f"{FOLDER}/run.json"  # while a dataset is published, and until all unfinished work is removed
 
+TABLE = "table/"  # begins the names of the files of the label table
+TABLE_SPLITS = f"{TABLE}splits-"  # of that with splits alone
 LAYER_FOLDER = f"{FOLDER}/layers"  # layers that edits made, each a dataset with a folder of its own
 
 # Split or "shard", tag of the edit that added it, number, number in its chunk.
@@ -23,7 +25,7 @@ _PACKED_SHARD = re.compile(rf"([0-9A-Za-z_-]+?)(?:-({EDIT_TAG}))?-(\d{{6,}})(?:-
 _SIDECAR = re.compile(
     rf"{re.escape(FOLDER)}/(?:manifests/([0-9]{{6,18}})\.json"
     r"|(?:shards|keys|splits|deleted|layer)-([0-9]{6,18})-[0-9a-f]{8}\.index"
-    r"|table/([0-9]{6,18})-[0-9a-f]{8}\.parquet)",
+    r"|table/(?:splits-)?([0-9]{6,18})-[0-9a-f]{8}\.parquet)",
     re.ASCII,
 )
 
@@ -145,9 +147,9 @@ def generation_of(path: str) -> int:
     return int(match[1] or match[2] or match[3]) if match else 0
 
 
-def table_name(generation: int, checksum: int) -> str:
+def table_name(generation: int, checksum: int, *, of_splits: bool = False) -> str:
     """Return the name in `.shardpack` of a file of the label table."""
-    return f"table/{generation:06d}-{checksum:08x}.parquet"
+    return f"{TABLE_SPLITS if of_splits else TABLE}{generation:06d}-{checksum:08x}.parquet"
 
 
 def is_layer_path(path: str) -> bool:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from shardpack.format.layout import MANIFEST_PATH, REJECTED_PATH, NamedFile, file_path, manifest_path
+from shardpack.format.layout import MANIFEST_PATH, REJECTED_PATH, TABLE_SPLITS, NamedFile, file_path, manifest_path
 from shardpack.format.paged import Segment
 
 MAX_MANIFEST_BYTES = 16 << 20
@@ -117,12 +117,17 @@ class LayerRef:
 
 @dataclass(frozen=True, slots=True)
 class TableFile:
-    """A file of the label table, as the manifest names it: rows of positions that follow one another, or a patch."""
+    """A file of the label table, as the manifest names it: rows of positions that follow one another, or others."""
 
     name: str
     num_bytes: int
     crc32c: int
     num_samples: int
+
+    @property
+    def has_splits_only(self) -> bool:
+        """Whether it says in which splits samples are, and nothing else."""
+        return self.name.startswith(TABLE_SPLITS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +156,8 @@ class Manifest:
         splits: The file of named splits; None if there are none.
         deleted: Files of deleted stored positions.
         layers: Layers, of which the last wins.
-        table: Files of the label table: base files in the order of stored positions, then patches (SPEC 5.7).
+        table: Files of the label table: base files in the order of stored positions, then patches, then files
+            of splits (SPEC 5.7).
         packed_with: Version of shardpack and options that determined the bytes.
         parent: The previous generation, or None.
     """

@@ -7,6 +7,7 @@ from itertools import accumulate
 from typing import Any
 
 from shardpack.format.container import MAX_HEADER_BYTES
+from shardpack.format.layout import TABLE, TABLE_SPLITS
 from shardpack.format.manifest import (
     MAX_MANIFEST_BYTES,
     AppendedSplits,
@@ -137,15 +138,23 @@ def _layer_ref(source: ManifestObject, most_positions_bytes: int) -> LayerRef:
 def table_files(top: ManifestObject) -> tuple[TableFile, ...]:
     """Return the files of the label table (M15)."""
     files = tuple(map(_table_file, top.some_objects("table")))
-    counts, num_samples = [file.num_samples for file in files], top.number("num_samples")
+    splits = tuple(file for file in files if file.has_splits_only)
+    rows, num_samples = files[: len(files) - len(splits)], top.number("num_samples")
+    counts = [file.num_samples for file in rows]
     if files and (num_samples not in accumulate(counts) or sum(counts) > 2 * num_samples):
+        raise top.bad("table")
+    if splits and (files != rows + splits or sum(file.num_samples for file in splits) > num_samples):
         raise top.bad("table")
     return files
 
 
 def _table_file(source: ManifestObject) -> TableFile:
     source.refuse_unknown((*_FILE, "num_samples"))
-    name, count = source.file_name("table/", ".parquet"), source.number("num_samples", least=1)
+    is_of_splits = source.of_type("name", str).startswith(TABLE_SPLITS)
+    name, count = (
+        source.file_name(TABLE_SPLITS if is_of_splits else TABLE, ".parquet"),
+        source.number("num_samples", least=1),
+    )
     return TableFile(name, source.number("num_bytes"), source.checksum(), count)
 
 

@@ -32,6 +32,7 @@ FOOTER_BYTES = 64 << 10  # read of a longer remote one at first, from its end
 MAX_COLUMN_BYTES = 8 << 30  # of one column of a row group, as its footer says: more is not read
 
 _ADVICE = 'make the table anew with "shardpack table --force"'
+SPLIT_COLUMNS = ("position", "split")  # of the file that has nothing else
 _DELTAS = {"key": "DELTA_BYTE_ARRAY", "position": "DELTA_BINARY_PACKED", "bytes": "DELTA_BINARY_PACKED"}
 _TRIED_ROWS = 4096  # of which a column of floats tells whether its values repeat
 
@@ -60,7 +61,7 @@ def write_file(path: str, table: Any, types: Types) -> WrittenFile:
         row_group_size=GROUP_ROWS,
         compression="zstd",
         use_dictionary=[name for name in table.column_names if _repeats(name, table)],
-        column_encoding=_DELTAS,
+        column_encoding={name: kind for name, kind in _DELTAS.items() if name in table.column_names},
         write_page_checksum=True,
     )
     fsync_file(temporary)
@@ -138,11 +139,15 @@ class TablePart:
                 path=self._path,
             )
         self.types = types
-        self._check(schema)
+        self._check(schema, SPLIT_COLUMNS if file.has_splits_only else OWN)
 
     def _open(self, source: Any, metadata: Any = None) -> Any:
         return self._parquet.ParquetFile(
-            source, metadata=metadata, page_checksum_verification=True, pre_buffer=False, read_dictionary=["class"]
+            source,
+            metadata=metadata,
+            page_checksum_verification=True,
+            pre_buffer=False,
+            read_dictionary=None if self._named.has_splits_only else ["class"],
         )
 
     def _whole(self) -> Any:
@@ -170,10 +175,10 @@ class TablePart:
             tail = self._store.get_range(self._path, start=start, length=length)
         return self._pa.PythonFile(SparseFile(num_bytes, [start], [tail], path=self._path), mode="r")
 
-    def _check(self, schema: Any) -> None:
+    def _check(self, schema: Any, own: tuple[str, ...]) -> None:
         """Compare the columns with what the metadata says of them."""
-        labels = [name for name in self.columns[len(OWN) :] if name != MORE]
-        if self.columns[: len(OWN)] != OWN or labels != list(self.types):
+        labels = [name for name in self.columns[len(own) :] if name != MORE]
+        if self.columns[: len(own)] != own or labels != list(self.types):
             raise self.damaged("its columns are not those that its metadata names")
         for name, kind in self.types.items():
             if schema.field(name).type != arrow_type(kind):
@@ -242,9 +247,11 @@ class _Reading:
         return None
 
     def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
-        # pyarrow's own errors are of these classes; those of stores pass.
-        if isinstance(error, (OSError, ValueError)) and type(error).__module__ in {"pyarrow.lib", "builtins"}:
-            raise self._part.damaged(" ".join(str(error).split())[:200]) from error
+        # pyarrow's own errors are of these classes, KeyError for a column that is missing; those of stores pass.
+        if isinstance(error, (OSError, ValueError, KeyError)) and type(error).__module__ in {"pyarrow.lib", "builtins"}:
+            lacks = isinstance(error, KeyError)
+            what = "it lacks the column 'class'" if lacks else " ".join(str(error).split())[:200]
+            raise self._part.damaged(what) from error
 
 
 def all_columns(parts: Iterable[TablePart], types: Types) -> tuple[str, ...]:

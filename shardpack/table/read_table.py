@@ -2,14 +2,18 @@
 
     base files      rows of all stored positions, one file behind the other
     patches         rows that replace those with their positions; of several, that of the last file counts   (SPEC 5.7)
+    splits          the splits of the first positions, one file behind the other; they replace those in the rows
 
 A column has one type, that which holds what all files have.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -20,7 +24,7 @@ from shardpack.format.manifest import Manifest, TableFile
 from shardpack.runtime.arrays import Integers
 from shardpack.storage.protocols import Store
 from shardpack.table.libraries import pyarrow_module
-from shardpack.table.parquet import TablePart, all_columns
+from shardpack.table.parquet import SPLIT_COLUMNS, TablePart, all_columns
 from shardpack.table.rows import Rows
 from shardpack.table.schema import MORE, OWN, Types, arrow_type, cast
 
@@ -31,14 +35,32 @@ class _Patch:
     positions: Integers  # ascending
 
 
-def split_files(manifest: Manifest) -> tuple[tuple[TableFile, ...], tuple[TableFile, ...]]:
-    """Return the base files of a table, and its patches."""
-    rows = 0
-    for number, file in enumerate(manifest.table):
-        if rows == manifest.num_samples:
-            return manifest.table[:number], manifest.table[number:]
-        rows += file.num_samples
-    return manifest.table, ()
+@dataclass(frozen=True, slots=True)
+class TableFiles:
+    """The files of a table, by what they are.
+
+    Attributes:
+        base: With rows of all stored positions, in order.
+        patches: With rows that replace others.
+        splits: With the splits of the first positions, in order; none if those in the rows are right.
+    """
+
+    base: tuple[TableFile, ...]
+    patches: tuple[TableFile, ...] = ()
+    splits: tuple[TableFile, ...] = ()
+
+    @classmethod
+    def of(cls, manifest: Manifest) -> TableFiles:
+        """Return the files that a manifest names."""
+        files = tuple(file for file in manifest.table if not file.has_splits_only)
+        ends = enumerate(accumulate(file.num_samples for file in files), start=1)
+        num_base = next((number for number, end in ends if end == manifest.num_samples), len(files))
+        return cls(files[:num_base], files[num_base:], manifest.table[len(files) :])
+
+    @property
+    def all(self) -> tuple[TableFile, ...]:
+        """All files, as a manifest names them."""
+        return (*self.base, *self.patches, *self.splits)
 
 
 class LabelTable:
@@ -50,9 +72,11 @@ class LabelTable:
         num_rows: Number of stored samples.
     """
 
-    def __init__(self, base: Sequence[TablePart], patches: Sequence[TablePart]) -> None:
+    def __init__(
+        self, base: Sequence[TablePart], patches: Sequence[TablePart], splits: Sequence[TablePart] = ()
+    ) -> None:
         """Read a table whose files are open; reads the positions of patches."""
-        self.num_rows = sum(part.num_rows for part in base)
+        self.num_rows, self._splits = sum(part.num_rows for part in base), splits
         self._base, self._patches = base, [_Patch(part, _positions(part, self.num_rows)) for part in patches]
         types: Types = {}
         for part in (*base, *patches):
@@ -73,8 +97,12 @@ class LabelTable:
                 f'the dataset in {store.location!r} has no label table; make one with "shardpack table '
                 f'{store.location}"'
             )
-        base, patches = split_files(manifest)
-        return cls([TablePart(store, file) for file in base], [TablePart(store, file) for file in patches])
+        return cls.of_files(TableFiles.of(manifest), partial(TablePart, store))
+
+    @classmethod
+    def of_files(cls, files: TableFiles, opened: Callable[[TableFile], TablePart]) -> LabelTable:
+        """Return the table that is in some files, each opened by a function. Raises as `open`."""
+        return cls(*([opened(file) for file in some] for some in (files.base, files.patches, files.splits)))
 
     def check_columns(self, columns: Sequence[str]) -> None:
         """Refuse names that are not columns.
@@ -92,6 +120,7 @@ class LabelTable:
         `position` in it is the stored position. Costs the ranges of these columns.
         """
         first = 0
+        splits = _Splits(self._splits if "split" in columns else ())
         for part in self._base:
             count = part.num_rows
             rows = np.arange(count)
@@ -105,7 +134,10 @@ class LabelTable:
             if len(tables) > 1:
                 pa = pyarrow_module()
                 table = pa.concat_tables([_without_dictionaries(one) for one in tables]).take(pa.array(rows))
-            yield first, count, dict(zip(table.column_names, table.columns, strict=True))
+            found = dict(zip(table.column_names, table.columns, strict=True))
+            if first < splits.num_rows:
+                found["split"] = splits.replace(found["split"], first)
+            yield first, count, found
             first += count
 
     def _columns(self, part: TablePart, columns: Sequence[str]) -> Any:
@@ -125,6 +157,36 @@ def _columns(part: TablePart, columns: Sequence[str], types: Types) -> Any:
         else:
             arrays[name] = cast(table[name], part.types[name], types[name])
     return pa.table(arrays)
+
+
+class _Splits:
+    """The files of splits, of which the last one read is kept."""
+
+    def __init__(self, parts: Sequence[TablePart]) -> None:
+        self._parts = parts
+        self._starts = [0, *accumulate(part.num_rows for part in parts)]
+        self._last: tuple[int, Any] = (-1, None)
+        self.num_rows = self._starts[-1]
+
+    def replace(self, column: Any, first: int) -> Any:
+        """Return the column `split` of rows from a stored position on, with what these files say."""
+        end = min(first + len(column), self.num_rows)
+        chunks, at = [], first
+        while at < end:
+            number = bisect_right(self._starts, at) - 1
+            start, stop = self._starts[number], min(end, self._starts[number + 1])
+            chunks += self._read(number).slice(at - start, stop - at).chunks
+            at = stop
+        return pyarrow_module().chunked_array([*chunks, *column.slice(end - first).chunks], type=column.type)
+
+    def _read(self, number: int) -> Any:
+        if self._last[0] != number:
+            part, start = self._parts[number], self._starts[number]
+            table = part.read(SPLIT_COLUMNS)
+            if not np.array_equal(table["position"].to_numpy(), np.arange(start, start + part.num_rows)):
+                raise part.damaged("its positions are not those that follow one another")
+            self._last = number, table["split"]
+        return self._last[1]
 
 
 def _positions(part: TablePart, num_rows: int) -> Integers:

@@ -2,7 +2,7 @@
 
     append                      one more base file, with the rows of what is new
     relabel, attach, detach     a patch: rows of the samples whose fields changed
-    split                       all rows anew, with nothing but `split` changed: no sample is read
+    split                       files with the splits of all samples, and nothing else
     delete                      nothing: the rows of deleted samples stay
 
 Of many patches one is made, and of many short base files. Where patches have more than an eighth of all rows, the base
@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from tempfile import TemporaryDirectory
 from typing import Protocol
 
@@ -30,8 +30,8 @@ from shardpack.storage.local import LocalStore
 from shardpack.storage.protocols import Store
 from shardpack.table.build import BATCH_ROWS, FILE_ROWS, Built, all_positions, read_rows, write_rows
 from shardpack.table.libraries import pyarrow_module
-from shardpack.table.parquet import TablePart
-from shardpack.table.read_table import LabelTable, latest_rows, split_files
+from shardpack.table.parquet import TablePart, write_file
+from shardpack.table.read_table import LabelTable, TableFiles, latest_rows
 from shardpack.table.rows import Naming, Rows, split_column
 
 MAX_PATCHES = 8
@@ -127,35 +127,46 @@ class _Updater:
         self._manifest, self._change, self._put, self._progress = base.manifest, change, put, progress
         self._store, self._folder = base.store, folder
         self._local = LocalStore(folder)  # the new files, by the names that they will have
-        self._kept, self._patches = split_files(base.manifest)
+        self._files = TableFiles.of(base.manifest)
         self._new: list[TableFile] = []
         self._types = LabelTable.open(base.store, base.manifest).types
 
     def run(self) -> TableUpdate:
-        change, count = self._change, self._manifest.num_samples
-        changed = np.zeros(0, np.int64) if change.changed is None else change.changed
-        patched = sum(file.num_samples for file in self._patches) + len(changed)
-        if len(changed) * MAX_PATCHED > count and change.edited is not None:
-            self._kept, self._patches = self._written(read_rows(change.edited, all_positions(count), change.naming)), ()
-        else:
-            if len(changed) and change.edited is not None:
-                pieces = [changed[at : at + BATCH_ROWS] for at in range(0, len(changed), BATCH_ROWS)]
-                self._patches += self._written(read_rows(change.edited, pieces, change.naming))
-            if change.new_splits or patched * MAX_PATCHED > count:
-                self._kept, self._patches = self._written(self._rows_anew()), ()
-            elif len(self._patches) > MAX_PATCHES:
-                parts = [self._part(file) for file in self._patches]
-                self._patches = self._written([latest_rows(parts)])
+        changed = np.zeros(0, np.int64) if self._change.changed is None else self._change.changed
+        self._change_rows(changed, self._manifest.num_samples)
         if (rows := self._appended_rows()) is not None:
-            self._kept += self._written(rows)
-            if (joined := _files_to_join(self._kept)) > 1:
-                last = [self._part(file) for file in self._kept[-joined:]]
-                self._kept = self._kept[:-joined] + self._written(_rows_of(last))
-        table = (*self._kept, *self._patches)
+            base = self._files.base + self._written(rows)
+            if (joined := _files_to_join(base)) > 1:
+                last = [self._part(file) for file in base[-joined:]]
+                base = base[:-joined] + self._written(_rows_of(last))
+            self._files = replace(self._files, base=base)
+        table = self._files.all
         for file in self._new:
             if file in table:
                 self._put(file_path(file), [self._local.get(file_path(file))])
         return TableUpdate(table)
+
+    def _change_rows(self, changed: Integers, count: int) -> None:
+        """Write what the samples at some positions have now, and the splits of all if they are others."""
+        change, files = self._change, self._files
+        if len(changed) * MAX_PATCHED > count and change.edited is not None:
+            rows = read_rows(change.edited, all_positions(count), change.naming)
+            self._files = TableFiles(self._written(rows))
+            return
+        if len(changed) and change.edited is not None:
+            pieces = [changed[at : at + BATCH_ROWS] for at in range(0, len(changed), BATCH_ROWS)]
+            files = replace(
+                files, patches=files.patches + self._written(read_rows(change.edited, pieces, change.naming))
+            )
+        if sum(file.num_samples for file in files.patches) * MAX_PATCHED > count:
+            self._files = TableFiles(self._written(self._rows_anew(files)))
+            return
+        if len(files.patches) > MAX_PATCHES:
+            files = replace(files, patches=self._written([latest_rows([self._part(file) for file in files.patches])]))
+        if change.new_splits:
+            firsts = range(0, count, FILE_ROWS)
+            files = replace(files, splits=tuple(self._written_splits(n, min(n + FILE_ROWS, count)) for n in firsts))
+        self._files = files
 
     def _appended_rows(self) -> Iterator[Rows] | None:
         change, count = self._change, self._manifest.num_samples
@@ -173,22 +184,30 @@ class _Updater:
             )
             self._types = built.types
             files = named(built, generation=self._manifest.generation + 1)
-            for file, path in files:
-                final = os.path.join(self._folder, file_path(file))
-                os.makedirs(os.path.dirname(final), exist_ok=True)
-                os.replace(path, final)
-        self._new += [file for file, _ in files]
-        return tuple(file for file, _ in files)
+            return tuple(self._keep(file, path) for file, path in files)
+
+    def _written_splits(self, first: int, end: int) -> TableFile:
+        positions, pa = np.arange(first, end), pyarrow_module()
+        splits = {"position": positions, "split": split_column(positions, self._change.naming.splits)}
+        file = write_file(os.path.join(self._folder, "splits.parquet"), pa.table(splits), {})
+        self._progress("table", end, self._manifest.num_samples)
+        name = table_name(self._manifest.generation + 1, file.crc32c, of_splits=True)
+        return self._keep(TableFile(name, file.num_bytes, file.crc32c, file.num_rows), file.path)
+
+    def _keep(self, file: TableFile, path: str) -> TableFile:
+        """Move a new file to where it is read from, and put from if the table has it in the end; return it."""
+        final = os.path.join(self._folder, file_path(file))
+        os.makedirs(os.path.dirname(final), exist_ok=True)
+        os.replace(path, final)
+        self._new.append(file)
+        return file
 
     def _part(self, file: TableFile) -> TablePart:
         return TablePart(self._local if file in self._new else self._store, file)
 
-    def _rows_anew(self) -> Iterator[Rows]:
+    def _rows_anew(self, files: TableFiles) -> Iterator[Rows]:
         """Yield all rows with the patches in them, and with the splits of now."""
-        table = LabelTable(
-            [self._part(file) for file in self._kept],
-            [self._part(file) for file in self._patches],
-        )
+        table = LabelTable.of_files(files, self._part)
         pa = pyarrow_module()
         for first, count, columns in table.pieces(table.columns):
             columns["split"] = split_column(np.arange(first, first + count), self._change.naming.splits)

@@ -73,6 +73,7 @@ def test_names_that_a_packer_gives(compressed):
         (".shardpack/layer-000004-0badcafe.index", 4),
         (f".shardpack/{table_name(5, 0xBADCAFE)}", 5),
         (".shardpack/table/notes.parquet", 0),
+        (".shardpack/table/splits-000004-0badcafe.parquet", 4),
         (".shardpack/layers/g000002-5f3a9c01/.shardpack/manifests/000001.json", 0),
         (".shardpack/tmp/append-5f3a9c01/keys-000001-0badcafe.index", 0),
         (".shardpack/manifest.json", 0),

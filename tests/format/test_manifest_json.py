@@ -198,6 +198,10 @@ def table_entry(count):
     return {"name": "table/000002-0000000d.parquet", "num_bytes": 4096, "crc32c": "0000000d", "num_samples": count}
 
 
+def splits_entry(count):
+    return {**table_entry(count), "name": "table/splits-000002-0000000d.parquet"}
+
+
 def test_lone_surrogates_come_back():
     text = encode_manifest(replace(GOOD, classes=("\udcff",)))
     assert b"\\udcff" in text
@@ -371,6 +375,9 @@ REFUSED = {
     },
     "M15 patches of more rows than there are": (changed(table=[table_entry(21), table_entry(22)]), "bad table"),
     "M15 patches without base files": (changed(table=[table_entry(20), table_entry(2)]), "bad table"),
+    "M15 splits alone": (changed(table=[splits_entry(21)]), "bad table"),
+    "M15 splits of more samples than there are": (changed(table=[table_entry(21), splits_entry(22)]), "bad table"),
+    "M15 rows behind splits": (changed(table=[table_entry(21), splits_entry(1), table_entry(1)]), "bad table"),
     **{f"M15 {v!r}": (changed(table=v), "bad table") for v in ([], {}, None, [1])},
     **{
         f"M15 {name} {value!r:.40}": (entry("table", **{name: value}), f"bad {reason}")

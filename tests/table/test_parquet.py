@@ -156,12 +156,27 @@ def test_files_of_others(tmp_path):
     metadata = parquet.metadata_of(types)
     for wrong in (
         table.drop_columns(["width"]),
+        table.drop_columns(["class"]),
         table.append_column("b", pa.array([1] * 5)),
         table.set_column(len(OWN), "a", pa.array(["x"] * 5)),
         table.rename_columns([*OWN, "other"]),
     ):
-        with pytest.raises(CorruptIndexError, match=r"damaged: (its columns|column 'a')"):
+        with pytest.raises(CorruptIndexError, match=r"damaged: (its columns|it lacks the column|column 'a')"):
             TablePart(*stored(write_foreign(wrong.replace_schema_metadata(metadata), tmp_path), 5))
+
+
+def test_files_of_splits_have_no_other_columns(tmp_path):
+    table, _ = table_of(5, a=[1, 2, 3, 4, 5])
+    table = table.replace_schema_metadata(parquet.metadata_of({}))
+    for columns in (["position", "split"], ["position", "split", "key"], ["split"]):
+        data = write_foreign(table.select(columns), tmp_path)
+        file = TableFile("table/splits-000001-00000000.parquet", len(data), crc32c(data), 5)
+        store = MemoryStore({f".shardpack/{file.name}": data})
+        if len(columns) == 2:
+            assert TablePart(store, file).read(columns).num_rows == 5
+            continue
+        with pytest.raises(CorruptIndexError, match="its columns are not those"):
+            TablePart(store, file)
 
 
 def test_missing_file():

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from shardpack.errors import CorruptIndexError, OptionError
+from shardpack.format.layout import table_name
 from shardpack.format.manifest import Manifest, TableFile
 from shardpack.storage.local import LocalStore
 from shardpack.table.build import write_rows
-from shardpack.table.parquet import TablePart
-from shardpack.table.read_table import LabelTable, latest_rows, split_files
+from shardpack.table.parquet import TablePart, write_file
+from shardpack.table.read_table import LabelTable, TableFiles, latest_rows
 from shardpack.table.rows import Rows
 from shardpack.table.schema import plain_values
 from shardpack.table.update import named
@@ -50,8 +55,44 @@ def test_which_files_are_patches():
         generation=1, fingerprint="0" * 16, num_samples=5, num_bytes=0, num_shards=0, samples_per_field={},
         table_segments=(), key_segments=(), table=files(2, 3, 1, 5),
     )  # fmt: skip
-    base, patches = split_files(manifest)
-    assert ([file.num_samples for file in base], [file.num_samples for file in patches]) == ([2, 3], [1, 5])
+    splits = (TableFile("table/splits-000002-00000000.parquet", 1, 0, 4),)
+    for more in ((), splits):
+        found = TableFiles.of(replace(manifest, table=(*manifest.table, *more)))
+        assert [file.num_samples for file in found.base] == [2, 3]
+        assert [file.num_samples for file in found.patches] == [1, 5]
+        assert found.splits == more
+        assert found.all == (*manifest.table, *more)
+    assert TableFiles.of(replace(manifest, table=())) == TableFiles(())
+
+
+def splits_part(folder, first, names):
+    """Return a file of splits from a position on, open."""
+    rows = pa.table({"position": np.arange(first, first + len(names)), "split": pa.array(names, pa.string())})
+    written = write_file(str(folder / "splits"), rows, {})
+    file = TableFile(table_name(9, written.crc32c, of_splits=True), written.num_bytes, written.crc32c, len(names))
+    final = folder / ".shardpack" / file.name
+    final.parent.mkdir(parents=True, exist_ok=True)
+    Path(written.path).replace(final)
+    return TablePart(LocalStore(str(folder)), file)
+
+
+@pytest.mark.parametrize("cuts", [[0, 4], [0, 1, 4], [0, 2, 3, 4], [0, 5], []])
+def test_splits_of_the_first_rows_replace_theirs(tmp_path, cuts):
+    base = [part_of(tmp_path, n, [(n * 2, {}), (n * 2 + 1, {})]) for n in range(3)]
+    names = ["train", None, "val", "train", "test", "test"]
+    parts = [splits_part(tmp_path, a, names[a:b]) for a, b in pairwise(cuts)]
+    table = LabelTable(base, [part_of(tmp_path, 7, [(1, {}), (4, {})])], parts)
+    found = [value for _, _, piece in table.pieces(["key", "split"]) for value in piece["split"].to_pylist()]
+    known = max(cuts, default=0)
+    assert found == names[:known] + [None] * (6 - known)
+
+
+def test_splits_of_other_positions_are_refused(tmp_path):
+    base = [part_of(tmp_path, 0, [(0, {}), (1, {})])]
+    table = LabelTable(base, [], [splits_part(tmp_path, 1, ["a", "b"])])
+    with pytest.raises(CorruptIndexError, match="its positions are not those that follow one another"):
+        list(table.pieces(["split"]))
+    assert len(list(table.pieces(["key"]))) == 1, "what is not asked for is not read"
 
 
 def test_rows_of_patches_replace_others(tmp_path):

@@ -13,7 +13,7 @@ from shardpack.edit.base import open_base
 from shardpack.edit.table import table as make_table
 from shardpack.format.splits import Splits
 from shardpack.table import update
-from shardpack.table.read_table import LabelTable, split_files
+from shardpack.table.read_table import LabelTable, TableFiles
 from shardpack.table.rows import Naming
 from shardpack.table.schema import plain_values
 from shardpack.table.update import Change, updated_table
@@ -87,7 +87,8 @@ def test_appended_samples_come_before_patches(base, edited):
     change = Change(Naming(), edited=edited, changed=positions(3), appended=edited)
     table, manifest = apply(base, change)
     assert [file.num_samples for file in manifest.table] == [20, 20, 1]
-    assert [len(some) for some in split_files(manifest)] == [2, 1]
+    found = TableFiles.of(manifest)
+    assert (len(found.base), len(found.patches)) == (2, 1)
     assert column(table, "n")[:4] == [0, 1, 2, 3.5]
 
 
@@ -116,14 +117,51 @@ def test_changes_of_most_samples_make_all_rows_anew(base, edited):
     assert column(table, "n") == [n + 0.5 for n in range(20)]
 
 
-def test_new_splits_read_no_sample(base, edited):
+TRAIN, VAL = ["train"] * 15 + ["val"] * 5, ["val"] * 4 + ["train"] * 16
+
+
+def in_splits(base, names, **change):
+    """Return the table once all samples are in the splits of these names, and the generation after."""
+    splits = Splits.of_runs((name, 1) for name in names)
+    table, manifest = apply(base, Change(Naming(None, splits), new_splits=True, **change))
+    return table, replace(base, manifest=manifest)
+
+
+def test_new_splits_are_a_file_of_their_own(base, edited):
     _, manifest = apply(base, Change(Naming(), edited=edited, changed=positions(3)))
     base = replace(base, manifest=manifest)
-    splits = Splits.of_runs([("train", 15), ("val", 5)])
-    table, manifest = apply(base, Change(Naming(None, splits), new_splits=True))
-    assert own(table, "split") == [*["train"] * 15, *["val"] * 5]
-    assert [file.num_samples for file in manifest.table] == [20]
+    before = manifest.table
+    for names in (TRAIN, VAL):
+        table, base = in_splits(base, names)
+        assert own(table, "split") == names
+        assert base.manifest.table[:2] == before
+        assert [file.has_splits_only for file in base.manifest.table] == [False, False, True]
+        assert column(table, "n")[2:5] == [2, 3.5, 4]
+
+
+def test_splits_of_many_samples_are_several_files(base, monkeypatch):
+    monkeypatch.setattr(update, "FILE_ROWS", 8)
+    table, base = in_splits(base, TRAIN)
+    assert [file.num_samples for file in TableFiles.of(base.manifest).splits] == [8, 8, 4]
+    assert own(table, "split") == TRAIN
+
+
+def test_edits_behind_a_split_keep_it(base, edited):
+    _, base = in_splits(base, TRAIN)
+    splits = Splits.of_runs((name, 1) for name in TRAIN + VAL)
+    change = Change(Naming(None, splits), edited=edited, changed=positions(3, 19), appended=edited)
+    table, manifest = apply(base, change)
+    assert [file.num_samples for file in manifest.table] == [20, 20, 2, 20]
+    assert own(table, "split") == TRAIN + VAL
     assert column(table, "n")[2:5] == [2, 3.5, 4]
+
+
+def test_rows_made_anew_have_their_splits_in_them(base, edited):
+    _, base = in_splits(base, TRAIN)
+    change = Change(Naming(None, Splits.of_runs((name, 1) for name in TRAIN)), edited=edited, changed=np.arange(5))
+    table, manifest = apply(base, change)
+    assert [file.num_samples for file in manifest.table] == [20]
+    assert own(table, "split") == TRAIN
 
 
 def test_no_change_keeps_the_files(base):
@@ -157,7 +195,7 @@ def test_many_short_base_files_become_fewer(tmp_path, base):
     for _ in range(20):
         table, manifest = apply(base, Change(Naming(), appended=one))
         base = replace(base, manifest=manifest)
-        counts.append([file.num_samples for file in split_files(manifest)[0]])
+        counts.append([file.num_samples for file in TableFiles.of(manifest).base])
     assert max(map(len, counts)) == 8
     assert counts[6:9] == [[20, 1, 1, 1, 1, 1, 1, 1], [20, 8], [20, 8, 1]]
     assert own(table, "position") == list(range(40))
