@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -99,8 +100,7 @@ def _without_key(name: str, columns: Iterable[str], key_column: str) -> SourceEr
 
 
 def _table_rows(table: TableText, key_column: str, problems: Problems, *, without_nulls: bool) -> Iterator[LabelRow]:
-    keyed = TableText(table.name, table.data, key_column, table.delimiter)
-    for name, number, record in records_of([keyed], problems):
+    for name, number, record in records_of([replace(table, key=key_column)], problems):
         where = f"{name}:{number}"
         key = record.pop(key_column, None)
         values = {name: value for name, value in record.items() if value is not None} if without_nulls else record

@@ -18,6 +18,7 @@ from typing import Any
 from shardpack.codecs.field_types import parse_json
 from shardpack.errors import DecodeError, MissingDependencyError, SourceError
 from shardpack.sources.source import Problems
+from shardpack.sources.spaced_tables import spaced_table
 
 FILE_NAME = "file_name"
 Record = tuple[str, int, dict[str, Any]]  # (table, line or row number, values by column)
@@ -43,7 +44,8 @@ class TableText:
         data: All of its bytes.
         key: The column that names images.
         delimiter: Of CSV: what is between cells; " " for any white space.
-        header: Of CSV: whether the first line has the names of the columns, which are "0", "1", ... otherwise.
+        header: Of CSV: whether the first line has the names of the columns; otherwise these are `columns`, or "0", "1",
+            ... if that is empty.
     """
 
     name: str
@@ -51,6 +53,7 @@ class TableText:
     key: str = FILE_NAME
     delimiter: str = ","
     header: bool = True
+    columns: tuple[str, ...] = ()
 
     @property
     def kind(self) -> str:
@@ -68,6 +71,8 @@ def table_text(name: str, data: bytes) -> TableText:
     table = TableText(name, data)
     if table.kind != "csv":
         return table
+    if (spaced := spaced_table(name, data)) is not None:
+        return replace(table, data=spaced.data, delimiter=" ", header=False, columns=spaced.columns)
     first = data[:_HEAD_BYTES].lstrip().partition(b"\n")[0].decode("utf-8-sig", errors="replace")
     tabs = name.lower().endswith(".tsv")
     delimiter = (
@@ -101,8 +106,9 @@ def _head(table: TableText, limit: int) -> tuple[list[str], list[list[Any]]]:
         whole = text if len(table.data) <= _HEAD_BYTES else text[: text.rfind("\n") + 1]
         reader = csv.reader(io.StringIO(whole, newline=""), **_dialect(table.delimiter))
         lines = list(islice(filter(None, reader), limit + 1))
-        columns = [str(number) for number in range(max(map(len, lines), default=0))]
-        return (columns, list(lines)) if not table.header else (lines[0], list(lines[1:])) if lines else ([], [])
+        if table.header:
+            return (lines[0], lines[1:]) if lines else ([], [])
+        return list(table.columns or map(str, range(max(map(len, lines), default=0)))), lines
     records = _head_records(table, max(limit, 1))  # the columns are those of the rows
     names = list(dict.fromkeys(name for record in records for name in record))
     return names, [[record.get(name) for name in names] for record in records[:limit]]
@@ -112,7 +118,7 @@ def num_rows(table: TableText) -> int:
     """Return how many rows a table has at most, without reading their cells."""
     if table.kind == "parquet":
         return sum(map(len, _parquet_batches(table)))
-    text = table.data.rstrip()
+    text = table.data.strip()
     lines = (text.count(b"\n") or text.count(b"\r")) + 1
     return lines - 1 if table.kind == "csv" and table.header else lines
 
@@ -143,7 +149,7 @@ def _named_values(table: TableText, name: str) -> Iterator[tuple[str, Any]]:
                 **_dialect(table.delimiter),
             ),
         )
-        columns = next(lines, []) if table.header else []
+        columns = next(lines, []) if table.header else table.columns
         chosen = [(number, column) for number, column in enumerate(columns) if column.strip().lower() == name]
         yield from ((column, None) for _, column in chosen)
         if chosen:
@@ -278,7 +284,7 @@ def _csv_columns(table: TableText) -> list[str]:
     first = next((cells for _, cells in _csv_lines(table)), None)
     if first is None:
         raise SourceError(f"{table.name} is empty; expected a header line with a column {table.key!r}")
-    columns = first if table.header else [str(number) for number in range(len(first))]
+    columns = first if table.header else list(table.columns or map(str, range(len(first))))
     _check_columns(table, columns)
     return columns
 

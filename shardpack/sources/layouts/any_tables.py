@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 
+from shardpack.codecs.field_types import IMAGE_EXTENSIONS
 from shardpack.sources.layouts.named_images import NamedImages
 from shardpack.sources.layouts.table_columns import KeyColumns, key_columns
 from shardpack.sources.splits import SPLIT_NAMES
-from shardpack.sources.table_formats import TABLE_KINDS, TableText, head
+from shardpack.sources.table_formats import TABLE_KINDS, TableText, head, table_text
 from shardpack.sources.tree import Tree
 
 TABLE_NAMES = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
@@ -38,6 +39,24 @@ def other_tables(tree: Tree) -> list[str]:
         return []
     names = [name for folder in folders for name in tree.files.names[folder.first : folder.stop]]
     return [name for name in names if name.rpartition(".")[2].lower() in _KINDS]
+
+
+def spaced_tables(tree: Tree) -> list[TableText]:
+    """Return the text files that are tables of columns between spaces.
+
+    Reads none that is called like an image beside it, and none at all where there are many text files.
+    """
+    folders = [folder for folder in tree.folders.values() if "txt" in folder.extensions]
+    if sum(folder.extensions["txt"] for folder in folders) > _EXAMINED_TABLES:
+        return []
+    names = [name for folder in folders for name in tree.files.names[folder.first : folder.stop]]
+    texts = [name for name in names if name.lower().endswith(".txt") and not _has_image(tree, name[:-4])]
+    tables = (table_text(name, tree.read(name)) for name in texts)
+    return [table for table in tables if table.columns]
+
+
+def _has_image(tree: Tree, stem: str) -> bool:
+    return any(tree.has(f"{stem}.{extension}") for extension in IMAGE_EXTENSIONS)
 
 
 def examine(table: TableText, images: NamedImages) -> KeyColumns:

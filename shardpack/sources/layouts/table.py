@@ -21,7 +21,14 @@ from typing import Any
 from shardpack.errors import OptionError, SourceError
 from shardpack.format.split_names import split_names_problem
 from shardpack.sources.label_text import TEXTS, texts_among
-from shardpack.sources.layouts.any_tables import EXAMINED_ROWS, TABLE_NAMES, examine, other_tables, split_of_name
+from shardpack.sources.layouts.any_tables import (
+    EXAMINED_ROWS,
+    TABLE_NAMES,
+    examine,
+    other_tables,
+    spaced_tables,
+    split_of_name,
+)
 from shardpack.sources.layouts.layout import BY_TABLE, Found, LayoutOptions
 from shardpack.sources.layouts.named_images import NamedImages
 from shardpack.sources.layouts.table_columns import (
@@ -66,7 +73,7 @@ class Table:
         if usual:
             found = self._found([_use(table, options) for table in usual])
             return replace(found, question=two_in_one_folder([table.name for table in usual]) or found.question)
-        others = [table_text(name, tree.read(name)) for name in other_tables(tree)]
+        others = [table_text(name, tree.read(name)) for name in other_tables(tree)] + spaced_tables(tree)
         images = NamedImages(tree.files.names if others else ())
         examined = [(table, examine(table, images)) for table in others if not _has_captions(table, images)]
         clear = [replace(table, key=found.column) for table, found in examined if found.column is not None]

@@ -1,0 +1,77 @@
+import pytest
+
+import shardpack
+from shardpack.sources.spaced_tables import spaced_table
+from tests.conftest import make_jpeg
+
+IMAGES = [f"{number:06}.jpg" for number in range(1, 5)]
+ATTRIBUTES = "4\nBald Young \n" + "".join(f"{image} -1  1 \n" for image in IMAGES)
+PARTITION = "".join(f"{image} {split}\n" for image, split in zip(IMAGES, (0, 0, 1, 2), strict=True))
+
+
+def read(text, name="list_attr_celeba.txt"):
+    return spaced_table(name, text.encode())
+
+
+def test_rows_behind_a_count_and_names_keep_their_lines():
+    expected = (("image_id", "Bald", "Young"), b"\n\n" + b"\n".join(f"{image} -1 1".encode() for image in IMAGES))
+    assert read(ATTRIBUTES) == read("\ufeff" + ATTRIBUTES.replace("\n", "\r\n")) == expected
+    named = ATTRIBUTES.replace("Bald", "file Bald")
+    assert read(named).columns == ("file", "Bald", "Young")
+
+
+def test_numbers_are_splits_in_a_partition_alone():
+    columns, data = read(PARTITION, "Eval/list_eval_partition.txt")
+    assert columns == ("image_id", "split")
+    assert data.split() == b"000001.jpg train 000002.jpg train 000003.jpg val 000004.jpg test".split()
+    assert read(PARTITION.replace(" 2", " 3"), "list_eval_partition.txt").columns == ("image_id", "partition")
+    assert read(PARTITION, "identity_CelebA.txt").columns == ("image_id", "identity")
+    as_csv = "image_id,partition\n" + PARTITION.replace(" ", ",")
+    assert read(as_csv, "list_eval_partition.csv") == (columns, b"\n" + data)
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        (ATTRIBUTES, "list_attr_celeba.csv"),
+        (ATTRIBUTES.replace("4\n", "5\n"), "a.txt"),
+        (ATTRIBUTES.replace("4\n", "four\n"), "a.txt"),
+        ("9" * 5000 + "\n" + ATTRIBUTES, "a.txt"),
+        (ATTRIBUTES + "000005.jpg 1\n", "a.txt"),
+        (ATTRIBUTES.replace("Young", '"Young"'), "a.txt"),
+        (PARTITION, "train.txt"),
+        (PARTITION + "000005.jpg\n", "list_eval_partition.txt"),
+        ("0\na b\n", "a.txt"),
+        ("", "a.txt"),
+        ("4", "a.txt"),
+    ],
+)
+def test_others_are_none(text, name):
+    assert read(text, name) is None
+
+
+def test_tables_of_celeba_are_joined_and_make_splits(tmp_path):
+    (tmp_path / "in" / "img_align_celeba").mkdir(parents=True)
+    for number, image in enumerate(IMAGES):
+        (tmp_path / "in" / "img_align_celeba" / image).write_bytes(make_jpeg(seed=number))
+    (tmp_path / "in" / "list_attr_celeba.txt").write_text(ATTRIBUTES)
+    (tmp_path / "in" / "list_eval_partition.txt").write_text(PARTITION)
+    (tmp_path / "in" / "identity_CelebA.txt").write_text("".join(f"{image} 28\n" for image in IMAGES))
+    said = []
+    shardpack.pack(tmp_path / "in", tmp_path / "out", announce=said.append)
+    ds = shardpack.open(tmp_path / "out")
+    assert dict(ds.splits) == {"train": 2, "val": 1, "test": 1}
+    assert ds[0].decode("json") == {"identity": 28, "Bald": -1, "Young": 1}
+    assert said[0].startswith(
+        "identity_CelebA.txt + list_attr_celeba.txt + list_eval_partition.txt, joined by image: 4"
+    )
+
+
+def test_a_row_without_its_image_is_named_by_its_line(tmp_path):
+    (tmp_path / "in").mkdir()
+    for image in IMAGES[:3]:
+        (tmp_path / "in" / image).write_bytes(make_jpeg())
+    table = tmp_path / "in" / "list_attr_celeba.txt"
+    table.write_text(ATTRIBUTES)
+    with pytest.raises(shardpack.ShardpackError, match=r"'list_attr_celeba.txt:6'.*000004"):
+        shardpack.pack(tmp_path / "in", tmp_path / "out", table=table, key_column="image_id")
