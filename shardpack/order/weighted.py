@@ -87,14 +87,18 @@ class SampleOrders:
 
     def _at(self, points: Integers) -> tuple[Integers, Integers]:
         """Return (n) the items that (n) points of the line are in, and (n) where their parts begin."""
-        block = np.searchsorted(self._edges, points, side="right") - 1
+        order = np.argsort(points)  # ascending ones are found in half the time: neighbours share what is in the caches
+        ascending = points[order]
+        block = np.searchsorted(self._edges, ascending, side="right") - 1
         begin = self._edges[block]
         # (n, 16); clip: what is repeated in a last, short block is behind all points
         weights = self._integers(self._weights.take(block[:, None] * _BLOCK + np.arange(_BLOCK), mode="clip"))
         ends = np.cumsum(weights, axis=1)
-        within = (ends <= (points - begin)[:, None]).sum(axis=1)
+        within = (ends <= (ascending - begin)[:, None]).sum(axis=1)
         ends -= weights  # they are begins now
-        return block * _BLOCK + within, begin + ends[np.arange(len(within)), within]
+        found = np.empty((2, len(points)), np.int64)
+        found[:, order] = block * _BLOCK + within, begin + ends[np.arange(len(within)), within]
+        return found[0], found[1]
 
     def _points(self, draws: Integers, shift: int) -> Integers:
         """Return (n) where on the line (n) draws are."""
