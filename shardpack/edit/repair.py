@@ -10,16 +10,17 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from shardpack.commit.lease import unfinished, unfinished_command
 from shardpack.commit.open_target import target_of
 from shardpack.commit.overwrite import newest_manifest
 from shardpack.commit.target import Target
-from shardpack.edit.base import open_base
-from shardpack.edit.rebuild import choose_tars, rebuild
+from shardpack.edit.base import EditBase, open_base
+from shardpack.edit.rebuild import Rebuilt, choose_tars, rebuild
 from shardpack.edit.repair_files import FileRepair
+from shardpack.edit.repair_plan import RepairPlan, write_plan
 from shardpack.edit.replace_broken import replace_broken
 from shardpack.edit.salvage import Salvage
 from shardpack.errors import FormatError, UnsupportedVersionError
@@ -120,52 +121,66 @@ def repair(
         newest = newest_manifest(target)
         if newest is not None and not _is_interrupted(target, newest[1]):
             text, manifest = newest
-            files = FileRepair(
-                store,
-                target,
-                text,
-                manifest,
-                options=LocationOptions(storage_options, allow_locations=allow_locations),
-                progress=progress,
-            )
-            written, lost = files.repair(force=force, dry_run=dry_run)
-            salvaged: list[Salvage] = []
-            if files.broken and dry_run:
-                lost.append(f"samples at the end of {len(files.broken)} tar(s) that break off; the others can be saved")
-            elif files.broken:
+            options = LocationOptions(storage_options, allow_locations=allow_locations)
+            plan = FileRepair(store, target, text, manifest, options=options, progress=progress).plan(force=force)
+            if not dry_run:
+                write_plan(target, plan)
+            report = _of_plan(plan, target, manifest)
+            if plan.broken and not dry_run:
                 with closing(
                     open_base(dataset, storage_options=storage_options, allow_locations=allow_locations)
                 ) as base:
-                    manifest, more, salvaged = replace_broken(
-                        base, files.broken, keeps_table=files.has_table, announce=lost.append
-                    )
-                written += more
-                lost += [f"{one.shard}: all samples but {one.num_samples}; the tar breaks off" for one in salvaged]
-                lost += [
-                    f"{one.shard}: samples whose payloads are damaged: {', '.join(map(repr, one.damaged))}"
-                    for one in salvaged
-                    if one.damaged
-                ]
-            return RepairReport(
-                target.location,
-                manifest.generation,
-                manifest.num_visible,
-                manifest.num_shards,
-                written=tuple(written),
-                salvaged=tuple(salvaged),
-                lost=tuple(lost),
-                seconds=time.perf_counter() - began,
-                dry_run=dry_run,
-            )
-        tars, left_out = choose_tars(target, include)
-        if dry_run:
-            return RepairReport(
-                target.location, 1, 0, len(tars), (MANIFEST_PATH,), tuple(tars), left_out=tuple(left_out),
-                lost=_NO_MANIFEST, seconds=time.perf_counter() - began, dry_run=True,
-            )  # fmt: skip
-        manifest, rebuilt = rebuild(
-            store, target, tars, force=force or newest is not None, jobs=jobs, progress=progress
-        )
+                    report = _with_whole_samples(report, base, plan)
+        else:
+            tars, left_out = choose_tars(target, include)
+            report = RepairReport(target.location, 1, 0, len(tars), (MANIFEST_PATH,), tuple(tars), lost=_NO_MANIFEST)
+            if not dry_run:
+                manifest, rebuilt = rebuild(
+                    store, target, tars, force=force or newest is not None, jobs=jobs, progress=progress
+                )
+                report = _of_tars(rebuilt, target, manifest)
+            report = replace(report, left_out=tuple(left_out))
+    return replace(report, seconds=time.perf_counter() - began, dry_run=dry_run)
+
+
+def _of_plan(plan: RepairPlan, target: Target, manifest: Manifest) -> RepairReport:
+    """Return the report of a repair that does what is planned, and saves nothing of tars that break off."""
+    lost = list(plan.lost)
+    if plan.broken:
+        lost.append(f"samples at the end of {len(plan.broken)} tar(s) that break off; the others can be saved")
+    return RepairReport(
+        target.location,
+        manifest.generation,
+        manifest.num_visible,
+        manifest.num_shards,
+        written=tuple(plan.names),
+        lost=tuple(lost),
+    )
+
+
+def _with_whole_samples(report: RepairReport, base: EditBase, plan: RepairPlan) -> RepairReport:
+    """Save the whole samples of tars that break off; return the report of both."""
+    lost = list(plan.lost)
+    manifest, written, salvaged = replace_broken(base, plan.broken, keeps_table=plan.has_table, announce=lost.append)
+    lost += [f"{one.shard}: all samples but {one.num_samples}; the tar breaks off" for one in salvaged]
+    lost += [
+        f"{one.shard}: samples whose payloads are damaged: {', '.join(map(repr, one.damaged))}"
+        for one in salvaged
+        if one.damaged
+    ]
+    return replace(
+        report,
+        generation=manifest.generation,
+        num_samples=manifest.num_visible,
+        num_shards=manifest.num_shards,
+        written=(*report.written, *written),
+        salvaged=tuple(salvaged),
+        lost=tuple(lost),
+    )
+
+
+def _of_tars(rebuilt: Rebuilt, target: Target, manifest: Manifest) -> RepairReport:
+    """Return the report of a first generation that was made of tars."""
     return RepairReport(
         target.location,
         manifest.generation,
@@ -174,9 +189,7 @@ def repair(
         written=tuple(rebuilt.written),
         tars=tuple(rebuilt.tars),
         salvaged=tuple(rebuilt.salvaged),
-        left_out=tuple(left_out),
         lost=(*_NO_MANIFEST, *rebuilt.lost),
-        seconds=time.perf_counter() - began,
     )
 
 

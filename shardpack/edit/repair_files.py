@@ -17,11 +17,11 @@ import numpy as np
 import numpy.typing as npt
 
 from shardpack.commit.generations import generation_at
-from shardpack.commit.overwrite import newest_manifest
 from shardpack.commit.target import Target
 from shardpack.edit.broken_tars import find_broken_layers, find_broken_tars
 from shardpack.edit.lost_generations import find_lost_generations
-from shardpack.errors import FormatError, OutputExistsError, ShardpackError
+from shardpack.edit.repair_plan import RepairPlan, refuse_edited
+from shardpack.errors import FormatError, ShardpackError
 from shardpack.format.assemble import encode_shard
 from shardpack.format.checksum import crc32c
 from shardpack.format.layout import (
@@ -59,12 +59,7 @@ _MOST_ORDERS = 120  # of the inputs of a merged dataset that are tried: all of 5
 
 
 class FileRepair:
-    """Makes the files of one manifest again. Not thread-safe.
-
-    Attributes:
-        broken: After `repair`: numbers of the shards whose tars break off, and whose whole samples can be saved.
-        has_table: After `repair`: whether the files of the label table are whole.
-    """
+    """Plans how the files of one manifest are made again; writes nothing. Not thread-safe."""
 
     def __init__(
         self,
@@ -82,16 +77,14 @@ class FileRepair:
         self._lost: list[str] = []
         self._scanned: dict[tuple[str, str], IndexedTar] = {}  # by location of the store, and name
         self._hashes: npt.NDArray[np.uint64] | None = None  # of all keys, once needed
-        self.broken: list[int] = []
-        self.has_table = False
 
-    def repair(self, *, force: bool, dry_run: bool) -> tuple[list[str], list[str]]:
-        """Write what can be made again; return the names of these files, and what is lost, each in a sentence.
+    def plan(self, *, force: bool) -> RepairPlan:
+        """Return what can be made again, and what is lost. To be called once.
 
         A damaged file is replaced with `force` only.
 
         Raises:
-            OutputExistsError: The dataset was edited or replaced meanwhile. Nothing was written.
+            OutputExistsError: The dataset was edited or replaced meanwhile.
         """
         shards = self._shards()
         stores = open_locations(self._store, self._manifest.locations, self._options)
@@ -99,30 +92,33 @@ class FileRepair:
             self._make_indexes(stores, shards)
             self._make_keys(shards)
             self._make_splits(shards)
-        self._check_others()
+        has_table = self._check_others()
         self._lost += find_broken_layers(self._store, self._manifest, self._options)
-        gone = find_lost_generations(self._target, self._manifest, shards)
-        if gone is not None:
-            self._lost += gone.sentences(goes_back=force)
+        behind = find_lost_generations(self._target, self._manifest, shards)
+        gives_up = force and behind is not None
+        if behind is not None:
+            self._lost += behind.sentences(goes_back=gives_up)
         files = []
-        for path, parts in [*self._made.items(), *(self._manifests() if force or gone is None else ())]:
+        for path, parts in [*self._made.items(), *(self._manifests() if behind is None or gives_up else ())]:
             if self._target.size(path) is not None and not (force or path == MANIFEST_PATH):
                 self._lost.append(f"{path}: it is damaged, and could be made again; replace it with --force")
             else:
                 files.append((path, parts))
+        broken: Sequence[int] = ()
         if shards is not None:
-            self._find_broken(stores, shards, {path for path, _ in files})
-        if gone is not None and not force:
-            self.broken.clear()  # nothing may follow this generation
-        unwanted = gone.in_the_way if gone is not None and force else []
-        if not dry_run and (files or unwanted):
-            self._write(files, unwanted)
-        else:
-            self._refuse_edited()
-        return [path for path, _ in files], self._lost
+            broken = self._broken(stores, shards, {path for path, _ in files})
+        refuse_edited(self._target, self._text)
+        return RepairPlan(
+            self._text,
+            files,
+            unwanted=behind.in_the_way if behind is not None and gives_up else (),
+            lost=self._lost,
+            broken=broken if behind is None or gives_up else (),  # nothing may follow a generation that is not the last
+            has_table=has_table,
+        )
 
-    def _find_broken(self, stores: DatasetStores, shards: Sequence[ShardInfo], repaired: Container[str]) -> None:
-        """Fill `broken`, unless a file is lost that tells what is to become of the samples in these tars."""
+    def _broken(self, stores: DatasetStores, shards: Sequence[ShardInfo], repaired: Container[str]) -> list[int]:
+        """Return the shards whose tars break off; none if a file is lost that tells what becomes of their samples."""
         found = find_broken_tars(stores, self._manifest, shards, self._deleted())
         self._lost += found.lost
         waits_for = [
@@ -131,36 +127,13 @@ class FileRepair:
             if file not in self._manifest.table and file_path(file) not in repaired and not self._is_whole(file)
         ]
         if not waits_for:
-            self.broken = found.broken
-        elif found.broken:
+            return found.broken
+        if found.broken:
             self._lost.append(
                 f"samples of {len(found.broken)} tar(s) that break off: they are saved by another repair, once these "
                 f"are whole, or no longer needed: {', '.join(waits_for)}"
             )
-
-    def _write(self, files: Sequence[tuple[str, Parts]], unwanted: Sequence[str]) -> None:
-        """Write files, after deleting those that would be in the way of the next edits."""
-        lock = self._target.lock()
-        try:
-            self._refuse_edited()
-            self._target.delete(unwanted)
-            for path, parts in files:
-                self._target.put(path, parts)
-            self._target.fsync()
-        finally:
-            self._target.drop_scratch()
-            if lock is not None:
-                lock.release()
-
-    def _refuse_edited(self) -> None:
-        """Raise if the manifest is no longer the newest one: what was read meanwhile may be of another generation."""
-        self._target.refresh()
-        newest = newest_manifest(self._target)
-        if newest is None or newest[0] != self._text:
-            raise OutputExistsError(
-                f"the dataset in {self._target.location!r} was changed by another process while repair read it; "
-                "nothing was written: run the same repair command again"
-            )
+        return []
 
     def _manifests(self) -> Iterator[tuple[str, Parts]]:
         """Yield the manifest of the generation, and its copy, where they are not as they should be."""
@@ -332,7 +305,8 @@ class FileRepair:
 
     # What tars cannot tell
 
-    def _check_others(self) -> None:
+    def _check_others(self) -> bool:
+        """Tell which of these files are lost; return whether the label table is whole."""
         way_back = "" if all(map(self._is_whole, self._manifest.deleted)) else self._way_back()
         others: list[tuple[Iterable[NamedFile], str]] = [
             (self._manifest.deleted, f"which samples were deleted; restore it{way_back}"),
@@ -344,7 +318,7 @@ class FileRepair:
         ]
         for files, what in others:
             self._lost += [f"{file_path(file)}: {what}" for file in files if not self._is_whole(file)]
-        self.has_table = all(map(self._is_whole, self._manifest.table))
+        return all(map(self._is_whole, self._manifest.table))
 
     def _way_back(self) -> str:
         """Return how to go on with the newest earlier generation all of whose files are whole; nothing if none is."""
