@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -21,12 +22,11 @@ from shardpack.edit.find_keys import KeyFinder
 from shardpack.edit.label_values import LABEL_FIELDS
 from shardpack.edit.layer import Layers, NewLayer, layer_column, with_layer
 from shardpack.edit.report import EditReport
-from shardpack.edit.table_upkeep import next_with_table, of_table
+from shardpack.edit.table_upkeep import Next, next_with_table, of_table
 from shardpack.errors import CorruptIndexError, FieldNotFoundError, OptionError, ShardNotFoundError
 from shardpack.format.checksum import crc32c
 from shardpack.format.layout import LAYER_FOLDER, file_path, is_layer_path
 from shardpack.format.manifest import LayerRef, Manifest
-from shardpack.format.named_files import Parts
 from shardpack.format.next_generation import next_generation
 from shardpack.read.open_dataset import load_manifest, shards_of
 from shardpack.read.shard_cache import ShardCache
@@ -128,15 +128,10 @@ def attach(
         column = _column(base, layer, progress)
         layers = with_layer(base, NewLayer(layer.location, layer.text, layer.fields), column)
         edit = {"command": "attach", "changed": layer.manifest.num_samples, "layer": layer.location}
+        make = partial(next_generation, base.manifest, base.text, layers=layers, base_chain=base.chain(), edit=edit)
+        changed = of_table(layer.fields, np.flatnonzero(column))
         manifest, files = next_with_table(
-            base,
-            transaction,
-            changed=of_table(layer.fields, np.flatnonzero(column)),
-            announce=announce,
-            progress=progress,
-            layers=layers,
-            base_chain=base.chain(),
-            edit=edit,
+            base, transaction, make, changed=changed, announce=announce, progress=progress
         )
         transaction.commit(manifest, files)
     return report(manifest, generation=manifest.generation)
@@ -189,16 +184,16 @@ def detach(
         number, removed = _named(parent, layer)
         rest: Layers = [(ref, None) for at, ref in enumerate(parent.layers) if at != number]
         edit = {"command": "detach", "layer": removed["layer"]}
-        manifest, files = _next_without(base, transaction, parent.layers[number], announce, layers=rest, edit=edit)
+        make = partial(next_generation, base.manifest, base.text, layers=rest, base_chain=base.chain(), edit=edit)
+        manifest, files = _next_without(base, transaction, parent.layers[number], make, announce)
         transaction.commit(manifest, files, totals=removed)
     return report(removed, generation=manifest.generation)
 
 
 def _next_without(
-    base: EditBase, transaction: EditTransaction, gone: LayerRef, announce: Announce, **edit: Any
-) -> tuple[Manifest, list[tuple[str, Parts]]]:
+    base: EditBase, transaction: EditTransaction, gone: LayerRef, make: Callable[..., Next], announce: Announce
+) -> Next:
     """Return the next generation; without the label table if the file is lost that tells which of its rows change."""
-    edit["base_chain"] = base.chain()
     try:
         changed = of_table(gone.fields, np.flatnonzero(layer_column(base, gone)))
     except (CorruptIndexError, ShardNotFoundError):
@@ -207,9 +202,9 @@ def _next_without(
                 f"the label table is dropped, as {file_path(gone.positions)} is lost, which tells the rows to change; "
                 f'make it anew with "shardpack table {base.location}"'
             )
-            return next_generation(base.manifest, base.text, **edit, table=())
+            return make(table=())
         changed = None
-    return next_with_table(base, transaction, changed=changed, announce=announce, **edit)
+    return next_with_table(base, transaction, make, changed=changed, announce=announce)
 
 
 def _named(manifest: Manifest, layer: int | str | None) -> tuple[int, dict[str, Any]]:

@@ -14,6 +14,7 @@ import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -33,7 +34,7 @@ from shardpack.errors import InvalidKeyError, SourceError
 from shardpack.format.layout import LAYER_FOLDER
 from shardpack.format.manifest import Manifest
 from shardpack.format.naming import PLAIN_KEY, key_bytes, key_problem
-from shardpack.format.next_generation import KEEP
+from shardpack.format.next_generation import KEEP, next_generation
 from shardpack.read.open_dataset import load_manifest
 from shardpack.read.sample import Sample
 from shardpack.runtime.arrays import Integers
@@ -143,16 +144,18 @@ def relabel(
         column = np.zeros(base.manifest.num_samples, np.int64)
         column[made.positions] = np.arange(1, len(made.positions) + 1)
         layers = with_layer(base, NewLayer(folder, text, made.fields), column)
-        manifest, files = next_with_table(
-            base,
-            transaction,
-            changed=of_table(made.fields, made.positions),
-            announce=announce,
-            progress=progress,
+        make = partial(
+            next_generation,
+            base.manifest,
+            base.text,
             layers=layers,
             classes=KEEP if made.classes is None else made.classes,
             base_chain=base.chain(),
             edit={"command": "relabel", "changed": len(rows)},
+        )
+        changed = of_table(made.fields, made.positions)
+        manifest, files = next_with_table(
+            base, transaction, make, changed=changed, announce=announce, progress=progress
         )
         transaction.commit(manifest, files, totals={"new_classes": made.new_classes})
     return report(manifest, made.new_classes, generation=manifest.generation)

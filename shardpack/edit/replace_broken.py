@@ -96,20 +96,20 @@ def replace_broken(
         new.deleted.append(
             base.manifest.num_samples + np.flatnonzero(np.isin(rows, np.concatenate([gone, *new.damaged])))
         )
-        edit: dict[str, Any] = {
-            "shards": new.shards,
-            "hashes": np.concatenate([np.zeros(0, np.uint64), *new.hashes]),
-            "base_chain": base.chain(),
-            "deleted": np.concatenate(new.deleted),
-            "splits": _splits(base, rows),
-            "layers": list(_layers(base, rows)),
-            "edit": {"command": _COMMAND, "added": len(rows)},
-            "read": base.read,
-        }
-        if keeps_table:
-            manifest, files = next_with_table(base, transaction, announce=announce, **edit)
-        else:
-            manifest, files = next_generation(base.manifest, base.text, **edit, table=())
+        make = partial(
+            next_generation,
+            base.manifest,
+            base.text,
+            shards=new.shards,
+            hashes=np.concatenate([np.zeros(0, np.uint64), *new.hashes]),
+            base_chain=base.chain(),
+            deleted=np.concatenate(new.deleted),
+            splits=_splits(base, rows),
+            layers=list(_layers(base, rows)),
+            edit={"command": _COMMAND, "added": len(rows)},
+            read=base.read,
+        )
+        manifest, files = next_with_table(base, transaction, make, announce=announce) if keeps_table else make(table=())
         transaction.commit(manifest, files)
     written = [path for info in new.shards for path in (info.name, info.index_path)]
     return manifest, [*written, *(name for name, _ in files)], new.salvaged

@@ -12,6 +12,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -33,6 +34,7 @@ from shardpack.edit.split_numbers import (
 from shardpack.edit.table_upkeep import next_with_table
 from shardpack.errors import OptionError, OutputExistsError
 from shardpack.format.manifest import AppendedSplits, Manifest
+from shardpack.format.next_generation import next_generation
 from shardpack.format.splits import Splits
 from shardpack.order.split_draw import NONE, hash_ranges
 from shardpack.runtime.arguments import as_integer
@@ -114,9 +116,8 @@ def split(
         base = base.of(transaction)
         splits = plan.splits_of(base, progress)
         edit = {"command": "split", "changed": sum(splits.counts().values())}
-        manifest, files = next_with_table(
-            base, transaction, announce=announce, progress=progress, splits=splits, edit=edit
-        )
+        make = partial(next_generation, base.manifest, base.text, splits=splits, edit=edit)
+        manifest, files = next_with_table(base, transaction, make, announce=announce, progress=progress)
         transaction.commit(manifest, files)
     return _report(base, manifest, splits.counts(), began, generation=manifest.generation)
 

@@ -5,8 +5,7 @@ next generation --its new files are put--> read what changed --> rows --> the sa
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Callable, Iterable
 
 import numpy as np
 
@@ -14,10 +13,11 @@ from shardpack.commit.edit_transaction import EditTransaction
 from shardpack.edit.base import EditBase
 from shardpack.format.manifest import Manifest
 from shardpack.format.named_files import Parts
-from shardpack.format.next_generation import next_generation
 from shardpack.runtime.arrays import Integers
 from shardpack.runtime.progress import Announce, Progress, no_announcement, no_progress
 from shardpack.table.heads import FactFields
+
+Next = tuple[Manifest, list[tuple[str, Parts]]]  # as `next_generation` returns it
 
 
 def of_table(fields: Iterable[str], positions: Integers) -> Integers | None:
@@ -29,26 +29,26 @@ def of_table(fields: Iterable[str], positions: Integers) -> Integers | None:
 def next_with_table(
     base: EditBase,
     transaction: EditTransaction,
+    make: Callable[..., Next],
     *,
     changed: Integers | None = None,
     announce: Announce = no_announcement,
     progress: Progress = no_progress,
-    **edit: Any,
-) -> tuple[Manifest, list[tuple[str, Parts]]]:
-    """Return what `next_generation` does, with the table brought up to date; without a table, exactly that.
+) -> Next:
+    """Return the next generation with the table brought up to date; without a table, as `make` returns it.
 
     Args:
         base: The generation that the transaction edits.
         transaction: Puts the files of the edit and of the table; none that a manifest names is written again.
+        make: `next_generation` with all of its arguments but `table`.
         changed: Stored positions of the samples whose labels or images change, in any order; None for no sample.
         announce: Called with a line if the table is dropped, because pyarrow is not installed.
         progress: Called as progress("table", rows done, total).
-        edit: As `next_generation` takes it, apart from `table`.
 
     Raises:
         DecodeError: A new label is not what its field's name says.
     """
-    manifest, files = next_generation(base.manifest, base.text, **edit)
+    manifest, files = make()
     if not base.manifest.table:
         return manifest, files
     from shardpack.table.rows import Naming
@@ -70,4 +70,4 @@ def next_with_table(
         edited.cache.close()
     if update.dropped:
         announce(update.dropped)
-    return next_generation(base.manifest, base.text, **edit, table=update.table)
+    return make(table=update.table)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import sys
+from functools import partial
 
 import pytest
 from PIL import Image
@@ -31,10 +32,11 @@ def folder(tmp_path):
     return folder
 
 
-def committed(folder, **edit):
+def committed(folder, changed=None, **edit):
     base = open_base(folder)
     with base.begin("split", run_digest=str(edit)) as transaction:
-        transaction.commit(*next_with_table(base, transaction, **edit))
+        make = partial(next_generation, base.manifest, base.text, **edit)
+        transaction.commit(*next_with_table(base, transaction, make, changed=changed))
     return shardpack.open(folder)
 
 
@@ -70,7 +72,8 @@ def test_without_the_library_the_table_is_dropped_and_that_is_said(folder, monke
     said = []
     base = open_base(folder)
     with base.begin("split", run_digest="x") as transaction:
-        manifest, _ = next_with_table(base, transaction, changed=positions(1), announce=said.append)
+        make = partial(next_generation, base.manifest, base.text)
+        manifest, _ = next_with_table(base, transaction, make, changed=positions(1), announce=said.append)
     assert manifest.table == ()
     assert len(said) == 1
     assert "the label table is dropped" in said[0]
