@@ -66,7 +66,7 @@ def refuse_edited(target: Target, manifest_text: bytes) -> None:
     """Raise if a manifest is no longer the newest one: what was read meanwhile may be of another generation.
 
     Raises:
-        OutputExistsError: It is not.
+        OutputExistsError: Another process made a generation, or replaced the dataset. Nothing was written.
     """
     target.refresh()
     newest = newest_manifest(target)
