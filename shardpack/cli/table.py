@@ -30,8 +30,8 @@ def command(dataset: str, as_json: bool, quiet: bool, **options: Any) -> None:
 
     It is what "shardpack ls --where" and "shardpack info --by" read: Parquet files in .shardpack/table/, which other
     programs read, too. All labels are read, and the first bytes of each image. The next generation of DS has the table
-    and is the same otherwise; edits keep it up to date. It is the same for any --jobs; on disk, the same command
-    continues a run that was killed.
+    and is the same otherwise; edits keep it up to date. It is the same for any --jobs; the same command continues a run
+    that was killed.
 
     With --json: command, location, generation, parent, num_samples, added, deleted, changed, seconds, dry_run; added is
     the number of rows.

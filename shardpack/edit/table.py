@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import takewhile
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -19,7 +21,7 @@ from shardpack.runtime.arguments import as_integer
 from shardpack.runtime.processes import default_jobs, start_workers
 from shardpack.runtime.progress import Progress, no_progress
 from shardpack.storage.open import Writable
-from shardpack.table.build import Built, finished_files, write_rows
+from shardpack.table.build import FILE_ROWS, Built, finished_files, part_paths, write_rows
 from shardpack.table.libraries import pyarrow_module
 from shardpack.table.packed_rows import PackedRows
 from shardpack.table.tasks import rows_of_dataset
@@ -43,8 +45,8 @@ def table(
     """Make the label table of a dataset, which `Dataset.where` and `Dataset.table` read; return a report.
 
     Reads all labels, and the first bytes of each image. Makes the next generation, in which nothing but the table is
-    new; edits keep the table up to date. A dataset that has a table stays as it is. On disk, the same call continues
-    one that was killed, behind the files that it finished.
+    new; edits keep the table up to date. A dataset that has a table stays as it is. The same call continues one that
+    was killed, behind the files of a million rows that it finished.
 
     Args:
         dataset: Folder or URL of the dataset, or a store that can be written to.
@@ -91,11 +93,13 @@ def make_table(
     jobs: int | None = None,
     progress: Progress = no_progress,
     packed: PackedRows | None = None,
+    file_rows: int = FILE_ROWS,
 ) -> EditReport:
     """Make the label table of a dataset; arguments and errors as for `table`.
 
     Args:
         packed: Rows that were made while the dataset was packed; of samples that have one there nothing is read.
+        file_rows: Rows of a file.
     """
     began = time.perf_counter()
     with base.begin("table", run_digest=str(force), single_writer=single_writer) as transaction:
@@ -104,8 +108,9 @@ def make_table(
             return _report(base, began, done=True)
         if packed is not None and packed.has_all(base.cache):
             jobs = 1
-        with _files_folder(base, transaction, work_dir) as folder:
-            built = _build(base, folder, _default_jobs(base) if jobs is None else jobs, packed, progress)
+        with _workplace(base, transaction, work_dir) as work:
+            jobs = _default_jobs(base) if jobs is None else jobs
+            built = _build(base, work, jobs=jobs, packed=packed, file_rows=file_rows, progress=progress)
             files = named(built, generation=transaction.generation)
             for file, path in files:
                 with open(path, "rb") as written:
@@ -126,34 +131,67 @@ def _default_jobs(base: EditBase) -> int:
     return default_jobs(base.manifest.num_samples * _ROW_BYTES) if shared else 1
 
 
+@dataclass(frozen=True, slots=True)
+class _Workplace:
+    """Where files are written until they are put.
+
+    Attributes:
+        folder: A local folder, with the files that a run which this one continues has finished.
+        keep: Called with each full file.
+    """
+
+    folder: str
+    keep: Callable[[str], None] = lambda _: None
+
+
 @contextmanager
-def _files_folder(
+def _workplace(
     base: EditBase, transaction: EditTransaction, work_dir: str | os.PathLike[str] | None
-) -> Iterator[str]:
-    """Yield a local folder for the files: on disk the edit's own, where a run that continues this one finds them."""
-    if base.store.folder is None:
-        with TemporaryDirectory(prefix="shardpack-table-", dir=work_dir) as folder:
-            yield folder
+) -> Iterator[_Workplace]:
+    """Yield the edit's own folder; for one in a bucket a local copy, of which full files are kept there, too."""
+    place = f"{transaction.folder}/{base.cache.manifest_crc32c:08x}"
+    if base.store.folder is not None:
+        folder = os.path.join(base.store.folder, place)
+        with transaction.write_errors():
+            os.makedirs(folder, exist_ok=True)
+            yield _Workplace(folder)
         return
-    folder = os.path.join(base.store.folder, transaction.folder, f"{base.cache.manifest_crc32c:08x}")
-    with transaction.write_errors():
-        os.makedirs(folder, exist_ok=True)
-        yield folder
+
+    def keep(path: str) -> None:
+        with open(path, "rb") as file:
+            transaction.put(f"{place}/{os.path.basename(path)}", [file.read()])
+
+    with TemporaryDirectory(prefix="shardpack-table-", dir=work_dir) as folder:
+        kept = set(transaction.target.names_below(place))
+        for path in takewhile(lambda path: f"{place}/{os.path.basename(path)}" in kept, part_paths(folder)):
+            with open(path, "wb") as file:
+                file.write(transaction.target.read(f"{place}/{os.path.basename(path)}") or b"")
+        yield _Workplace(folder, keep)
 
 
-def _build(base: EditBase, folder: str, jobs: int, packed: PackedRows | None, progress: Progress) -> Built:
+def _build(
+    base: EditBase, work: _Workplace, *, jobs: int, packed: PackedRows | None, file_rows: int, progress: Progress
+) -> Built:
     count = base.manifest.num_samples
     if not count:
         raise OptionError(
             f"the dataset in {base.location!r} has no samples, so that a table of it is empty; append some"
         )
-    finished = finished_files(folder)
+    finished = finished_files(work.folder)
     with start_workers(jobs) as engine:
         if packed is not None and not finished:
             rows = packed.rows(base.cache, engine)
         else:
             rows = rows_of_dataset(base.cache, engine, first=sum(file.num_rows for file, _ in finished))
-        return write_rows(rows, folder, finished=finished, total=count, progress=progress)
+        return write_rows(
+            rows,
+            work.folder,
+            finished=finished,
+            total=count,
+            progress=progress,
+            keep=work.keep,
+            file_rows=file_rows,
+        )
 
 
 def _report(base: EditBase, began: float, *, done: bool = False, dry_run: bool = False) -> EditReport:

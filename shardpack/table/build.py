@@ -2,13 +2,15 @@
 
 positions --8,192 at a time--> facts --> rows --> files of 1,048,576 rows --what has another type at the end--> again
 
-A run that is killed leaves files that are finished; the next one goes on behind them.
+A run that is killed leaves files that are finished; the next one goes on behind them. Where the folder would be lost,
+too, `keep` brings full files elsewhere.
 """
 
 from __future__ import annotations
 
+import itertools
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -72,6 +74,7 @@ def write_rows(
     finished: Sequence[FinishedFile] = (),
     total: int = 0,
     progress: Progress = no_progress,
+    keep: Callable[[str], None] = lambda _: None,
     file_rows: int = FILE_ROWS,
     file_bytes: int = FILE_BYTES,
 ) -> Built:
@@ -84,9 +87,10 @@ def write_rows(
         finished: Files of the rows before these, as `finished_files` returns them.
         total: Number of samples, for progress("table", samples done, total).
         progress: Called after each batch.
+        keep: Called with the path of each full file. At the end files may be written again, with other types.
         file_rows, file_bytes: A file ends when it has so many rows, or before so many bytes in memory.
     """
-    writer = _Writer(folder, dict(types or {}), finished, file_rows, file_bytes)
+    writer = _Writer(folder, dict(types or {}), finished, keep=keep, file_rows=file_rows, file_bytes=file_bytes)
     done = sum(file.num_rows for file, _ in finished)
     if done:
         progress("table", done, total)
@@ -105,6 +109,11 @@ def finished_files(folder: str) -> list[FinishedFile]:
     return finished
 
 
+def part_paths(folder: str) -> Iterator[str]:
+    """Yield the paths that files get in a folder, one after the other, without end."""
+    return (_file_path(folder, number) for number in itertools.count())
+
+
 def _file_path(folder: str, number: int) -> str:
     return os.path.join(folder, f"{number:06d}.parquet")
 
@@ -113,9 +122,16 @@ class _Writer:
     """Collects rows, and writes a file whenever there are enough."""
 
     def __init__(
-        self, folder: str, types: Types, finished: Sequence[FinishedFile], file_rows: int, file_bytes: int
+        self,
+        folder: str,
+        types: Types,
+        finished: Sequence[FinishedFile],
+        *,
+        keep: Callable[[str], None],
+        file_rows: int,
+        file_bytes: int,
     ) -> None:
-        self._folder, self._types = folder, types
+        self._folder, self._types, self._keep = folder, types, keep
         self._file_rows, self._file_bytes = file_rows, file_bytes
         self._held: list[Rows] = []
         self._held_rows = self._held_bytes = 0
@@ -133,6 +149,7 @@ class _Writer:
             at += count
             if self._held_rows == self._file_rows or self._held_bytes >= self._file_bytes:
                 self._flush()
+                self._keep(self._files[-1][0].path)
 
     def _fitting(self, rows: Rows, at: int) -> int:
         """Return how many of the rows go to the current file."""

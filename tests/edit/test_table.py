@@ -8,7 +8,8 @@ from contextlib import suppress
 import pytest
 
 import shardpack
-from shardpack.edit.table import table
+from shardpack.edit.base import open_base
+from shardpack.edit.table import make_table, table
 from shardpack.errors import DecodeError, OptionError
 from shardpack.format.layout import MANIFEST_PATH, WORK_FOLDER
 from shardpack.storage.memory import MemoryStore
@@ -141,6 +142,24 @@ def test_killed_at_any_change_of_a_bucket(bucket, step):
     assert {name for name in before if bucket.contents().get(name) != before[name]} <= {MANIFEST_PATH}
     assert table(bucket.url).generation == 2
     assert len(shardpack.open(bucket.url).where("n > 2")) == 2
+    assert not [name for name in bucket.contents() if name.startswith(WORK_FOLDER)]
+
+
+@pytest.mark.parametrize("step", range(1, 14))
+def test_a_bucket_keeps_full_files_for_the_next_run(bucket, step):
+    """And none of them is made again."""
+    kill_at(bucket, step)
+    with suppress(KilledError):
+        make_table(open_base(bucket.url), file_rows=2, jobs=1)
+    heal(bucket)
+    seen = []
+    kept = [name for name in bucket.contents() if name.startswith(WORK_FOLDER) and name.endswith(".parquet")]
+    was_done = bool(shardpack.open(bucket.url).manifest.table)
+    make_table(open_base(bucket.url), file_rows=2, jobs=1, progress=lambda *what: seen.append(what))
+    ds = shardpack.open(bucket.url)
+    assert [file.num_samples for file in ds.manifest.table] == [2, 2, 1]
+    assert ds.table(["n"])["n"].to_pylist() == list(range(5))
+    assert seen == [] if was_done else [("table", 2 * len(kept), 5)] * bool(kept) + [("table", 5, 5)]
     assert not [name for name in bucket.contents() if name.startswith(WORK_FOLDER)]
 
 
