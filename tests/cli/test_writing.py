@@ -432,7 +432,7 @@ def test_export(run, packed, tmp_path):
     assert (done.code, done.out) == (0, "")
     said, exported = done.err.splitlines()
     assert said == "folder: images in the folders of 3 classes, labels (json) in metadata.csv"
-    assert re.fullmatch(r"exported 12 samples, .* KiB, to .*/out as folder: 13 files in .* s", exported)
+    assert re.fullmatch(r"exported 12 samples, .* KiB, to .*/out as folder: 14 files in .* s", exported)
     done = run("export", packed, tmp_path / "out", "--to", "folder")
     assert done.code == 1
     assert "choose an empty folder, or pass force=True (--force)" in done.err

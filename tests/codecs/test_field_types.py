@@ -52,7 +52,7 @@ def test_what_is_wrong_with_an_image():
     assert signature_problem("jpg", saved("PNG")[:12]) == "does not begin like a jpg image, but like a png"
     assert signature_problem("json", b"") is None
     assert "does not decode" in (decode_problem("jpg", make_jpeg()[:-200]) or "")
-    assert "not a png" in (decode_problem("png", make_jpeg()) or "")
+    assert "knows no png" in (decode_problem("png", make_jpeg()) or "")
     assert decode_problem("txt", b"anything") is None
 
 
