@@ -184,34 +184,35 @@ class Frame:
         flip: Probability of mirroring.
         key: A number for the sample and epoch.
         max_scale: Boxes are aligned for an image that is decoded at up to 1 / max_scale.
-
-    Attributes:
-        field: Name of the image that asks next.
     """
 
-    __slots__ = ("_crop", "_first", "_images", "_key", "_max_scale", "_size", "can_mirror", "cuts", "field", "mirrored")
+    __slots__ = ("_crop", "_first", "_images", "_key", "_max_scale", "_size", "can_mirror", "cuts", "mirrored")
 
     def __init__(self, crop: Crop | None, size: tuple[int, int] | None, flip: float, key: int, max_scale: int) -> None:
         self._crop, self._size, self._key, self._max_scale = crop, size, key, max_scale
         self._first: tuple[int, int, Box] | None = None
         self._images: dict[str, tuple[int, int, int, Box]] = {}
-        self.field = ""
         self.can_mirror = flip > 0
         self.cuts = self.can_mirror or crop is not None
         self.mirrored = flip > 0 and _uniform(key, _MIRROR) < flip
 
-    def box(self, height: int, width: int, orientation: int = UPRIGHT) -> Box:
+    def of(self, field: str) -> FieldFrame:
+        """Return the frame as the image of one field gets it."""
+        return FieldFrame(self, field)
+
+    def box(self, height: int, width: int, orientation: int = UPRIGHT, *, field: str = "") -> Box:
         """Return which part of an upright image of this height and width is shown.
 
         Args:
             height, width: Size of the upright image.
             orientation: How it was made upright (EXIF 2.32, 4.6.5), which `geometries` tell labels.
+            field: Name of the image, by which `geometries` tell of it.
 
         Raises:
             DecodeError: The image has another aspect ratio than the first one of the sample.
         """
         box = self._box(height, width)
-        self._images[self.field] = height, width, orientation, box
+        self._images[field] = height, width, orientation, box
         return box
 
     def _box(self, height: int, width: int) -> Box:
@@ -251,6 +252,23 @@ class Frame:
         if self._crop is None or self._size is None:
             return box
         return box.aligned(power_below(box.height, box.width, self._size, self._max_scale))
+
+
+@dataclass(frozen=True, slots=True)
+class FieldFrame:
+    """The frame of a sample as the image of one field gets it."""
+
+    frame: Frame
+    field: str
+
+    @property
+    def mirrored(self) -> bool:
+        """Whether the image is mirrored."""
+        return self.frame.mirrored
+
+    def box(self, height: int, width: int, orientation: int = UPRIGHT) -> Box:
+        """Return which part of the image is shown; see `Frame.box`."""
+        return self.frame.box(height, width, orientation, field=self.field)
 
 
 def frame_key(seed: int, epoch: int, position: int, *more: int) -> int:

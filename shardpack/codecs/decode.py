@@ -18,7 +18,7 @@ from shardpack.codecs import opencv
 from shardpack.codecs.arrays import RowCopies, decode_npz, gather, row_copies, view_npy
 from shardpack.codecs.collate import Empty
 from shardpack.codecs.compression import check_installed, decompress, split_compression
-from shardpack.codecs.crop import Frame
+from shardpack.codecs.crop import FieldFrame, Frame
 from shardpack.codecs.field_types import IMAGE_EXTENSIONS, is_mask, kind_of
 from shardpack.codecs.image import Form, Pixels, decode_with_pillow, describe_error, form_of, is_turned, open_image
 from shardpack.codecs.image_options import ImageOptions
@@ -196,18 +196,17 @@ class ImageDecoder:
         Raises:
             DecodeError: The payload is not an image, or the form cannot hold it, or it does not fit the frame.
         """
-        if frame is not None:
-            frame.field = self._field
+        own = None if frame is None else frame.of(self._field)
         try:
             if self._suffix is not None:
                 payload = decompress(self._suffix, payload)
             if self.form.kind == "pil":
-                return decode_with_pillow(payload, self.form, self._options, frame)
-            return self._array(payload, out, frame)
+                return decode_with_pillow(payload, self.form, self._options, own)
+            return self._array(payload, out, own)
         except Exception as error:
             raise _decode_error(self._field, self._name, error) from error
 
-    def _array(self, payload: bytes, out: Pixels | None, frame: Frame | None) -> Any:
+    def _array(self, payload: bytes, out: Pixels | None, frame: FieldFrame | None) -> Any:
         form, options = self.form, self._options
         straight = out if form.kind == "numpy" and not form.floats else None
         pixels = None

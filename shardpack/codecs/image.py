@@ -33,7 +33,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from shardpack.codecs.crop import Frame
+from shardpack.codecs.crop import FieldFrame
 from shardpack.codecs.field_types import IMAGE_EXTENSIONS, kind_of
 from shardpack.codecs.geometry import UPRIGHT, turned_size
 from shardpack.codecs.image_options import ImageOptions, ImagePlan
@@ -106,7 +106,7 @@ def form_of(name: str) -> Form:
     return form
 
 
-def decode_with_pillow(payload: bytes, form: Form, options: ImageOptions, frame: Frame | None = None) -> Any:
+def decode_with_pillow(payload: bytes, form: Form, options: ImageOptions, frame: FieldFrame | None = None) -> Any:
     """Return an image as a loaded PIL image in the form's mode, with size, part and orientation as in the options.
 
     Raises:

@@ -5,7 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from shardpack.codecs.crop import Box, CenterCrop, Frame, RandomResizedCrop, as_crop, as_probability, power_below
+from shardpack.codecs.crop import (
+    Box,
+    CenterCrop,
+    FieldFrame,
+    Frame,
+    RandomResizedCrop,
+    as_crop,
+    as_probability,
+    power_below,
+)
 from shardpack.codecs.geometry import UPRIGHT
 from shardpack.errors import OptionError
 
@@ -115,12 +124,12 @@ class ImageOptions:
     def _max_scale(self) -> int:
         return MAX_SCALE if self.reduced else 1
 
-    def plan(self, height: int, width: int, frame: Frame | None, orientation: int = UPRIGHT) -> ImagePlan:
+    def plan(self, height: int, width: int, frame: FieldFrame | None, orientation: int = UPRIGHT) -> ImagePlan:
         """Return what to do with an upright image of this height and width.
 
         Args:
             height, width: Size of the upright image.
-            frame: The frame of the sample; None if nothing is cropped or mirrored, and no label follows.
+            frame: The frame of the image's field; None if nothing is cropped or mirrored, and no label follows.
             orientation: How the image is made upright.
 
         Raises:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from shardpack.codecs import opencv
-from shardpack.codecs.crop import Frame
+from shardpack.codecs.crop import FieldFrame
 from shardpack.codecs.image import Form, Pixels, shown
 from shardpack.codecs.image_options import ImageOptions, ImagePlan
 
@@ -37,7 +37,7 @@ def decode_jpeg(
     options: ImageOptions,
     *,
     cv2: Any = None,
-    frame: Frame | None = None,
+    frame: FieldFrame | None = None,
     out: Pixels | None = None,
 ) -> Any:
     """Return a JPEG's pixels, uint8, H x W or H x W x channels, or None if Pillow has to decode it.
@@ -78,7 +78,9 @@ def decode_jpeg(
     return pixels[:, ::-1] if plan.mirrored else pixels
 
 
-def _plan(simplejpeg: Any, payload: bytes, form: Form, options: ImageOptions, frame: Frame | None) -> ImagePlan | None:
+def _plan(
+    simplejpeg: Any, payload: bytes, form: Form, options: ImageOptions, frame: FieldFrame | None
+) -> ImagePlan | None:
     """Return what to do with a file that decodes here as it does with Pillow; None for others."""
     from PIL import Image
 

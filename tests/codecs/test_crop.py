@@ -138,8 +138,7 @@ def test_mirroring_is_as_frequent_as_asked_and_does_not_depend_on_the_crop():
 def test_geometry_says_what_happens_to_pixels(orientation, flip):
     one = Frame(CenterCrop(8), (8, 8), flip, 0, 1)
     assert one.geometries == {}
-    one.field = "jpg"
-    one.box(20, 40, orientation)
+    one.of("jpg").box(20, 40, orientation)
     geometry = one.geometries["jpg"]
     assert (geometry.height, geometry.width) == ((20, 40) if orientation < 5 else (40, 20))
     assert (geometry.target.height, geometry.target.width) == (8, 8)
@@ -149,8 +148,9 @@ def test_geometry_says_what_happens_to_pixels(orientation, flip):
 
 def test_each_image_has_its_own_geometry():
     one = Frame(CenterCrop(8), (8, 8), 0.0, 0, 1)
-    for one.field, scale in (("mask.png", 1), ("png", 2)):
-        one.box(20 * scale, 40 * scale)
+    mask, image = one.of("mask.png"), one.of("png")
+    image.box(40, 80)
+    mask.box(20, 40)
     half, full = (one.geometries[name] for name in ("mask.png", "png"))
     assert (half.height, half.width, half.target.left, half.target.crop_width) == (20, 40, 10, 20)
     assert (full.height, full.width, full.target.left, full.target.crop_width) == (40, 80, 20, 40)

@@ -108,8 +108,8 @@ def test_relative_coordinates_stay_right_when_all_of_an_image_is_resized():
 def two_sizes(size=(10, 10), crop=None, flip=0.0):
     """Return the frame of a sample whose mask is half as large as its image, and comes first."""
     one = Frame(crop, size, flip, 0, 1)
-    for one.field, height, width in (("mask.png", 20, 40), ("png", 40, 80)):
-        one.box(height, width)
+    for field, height, width in (("mask.png", 20, 40), ("png", 40, 80)):
+        one.of(field).box(height, width)
     return one
 
 
@@ -164,8 +164,8 @@ def test_arrays_as_large_as_any_resized_image_are_refused():
 
 def test_images_that_differ_in_their_turn_alone_are_several():
     one = Frame(None, (10, 10), 0.0, 0, 1)
-    for one.field, orientation in (("jpg", 3), ("mask.png", 1)):
-        one.box(20, 40, orientation)
+    for field, orientation in (("jpg", 3), ("mask.png", 1)):
+        one.of(field).box(20, 40, orientation)
     label = {"width": 40, "height": 20, "annotations": [{"bbox": [1, 2, 3, 4]}]}
     with pytest.raises(OptionError, match=r"'jpg' \(width 40, height 20, turned by EXIF\), 'mask.png' \(width 40, "):
         follow_frame("json", label, b"", one)
