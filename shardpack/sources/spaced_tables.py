@@ -7,7 +7,7 @@
     000002.jpg  1 -1
 
 The first line counts the rows, and the second names the columns, but for that of the images. The numbers 0, 1 and 2 are
-splits in the file that is called a partition, also where it is CSV. All other files are none of these tables.
+splits in the file that is called a partition, also where that is CSV. Other files are left to others.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class SpacedTable(NamedTuple):
 
 
 def spaced_table(name: str, data: bytes) -> SpacedTable | None:
-    """Return the table that a text file holds; None if it is none of those that this module knows.
+    """Return the table that a text file holds; None if it holds something else.
 
     Args:
         name: The file.

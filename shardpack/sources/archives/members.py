@@ -85,10 +85,12 @@ def checked(members: Members, folder: str, problems: Problems) -> Members:
     names = [without_dot(name) for name in with_slashes(members.names)]
     twice = repeated(names)
     kept: list[int] = []
+    for name, count in twice.items():
+        problems.reject(folder + name, f"the archive has {count} files of this name; make the archive again")
     for number, name in enumerate(names):
         if name in twice:
-            problems.reject(folder + name, "the archive has two files of this name; make the archive again")
-        elif (problem := problem_of(name)) is not None:
+            continue
+        if (problem := problem_of(name)) is not None:
             problems.reject(folder + name, problem)
         elif is_hidden(name):
             problems.leave_out(folder + name, "hidden")

@@ -53,11 +53,11 @@ def without_dot(name: str) -> str:
     return name
 
 
-def repeated(names: Sequence[str]) -> set[str]:
-    """Return the names that occur more than once."""
+def repeated(names: Sequence[str]) -> dict[str, int]:
+    """Return the names that occur more than once, in their order, and how often."""
     if len(set(names)) == len(names):
-        return set()
-    return {name for name, count in Counter(names).items() if count > 1}
+        return {}
+    return {name: count for name, count in Counter(names).items() if count > 1}
 
 
 def wrapping_folder(names: Sequence[str]) -> str:

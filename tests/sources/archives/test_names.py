@@ -61,8 +61,8 @@ def test_a_dot_in_front_is_dropped():
 
 
 def test_repeated_names():
-    assert repeated(["a", "b", "a"]) == {"a"}
-    assert repeated(["a", "b"]) == set()
+    assert repeated(["a", "b", "a"]) == {"a": 2}
+    assert repeated(["a", "b"]) == {}
 
 
 @pytest.mark.parametrize(
