@@ -9,7 +9,7 @@ import numpy as np
 
 from shardpack.errors import DatasetNotFoundError, OptionError, ShardpackError, StaleIndexError, UnsupportedVersionError
 from shardpack.format.layer_positions import check_layer_positions, parse_layer_positions
-from shardpack.format.layout import MANIFEST_PATH, file_path
+from shardpack.format.layout import FOLDER, MANIFEST_PATH, file_path
 from shardpack.format.manifest import LayerRef, Manifest
 from shardpack.inspect.problem import Problem, problem_of
 from shardpack.inspect.verify_shards import Hashes
@@ -28,8 +28,15 @@ class PinnedLayer:
     manifest: Manifest
 
     def own(self, problem: Problem) -> Problem:
-        """Return a problem of the layer's files as one of the base: its path begins with the layer's location."""
-        return replace(problem, shard=f"{self.ref.location}/{problem.shard}")
+        """Return a problem of the layer's files as one of the base: its path begins with the layer's location.
+
+        A tar is never salvaged or indexed beneath the base, which has pinned the layer.
+        """
+        message = problem.message
+        if not problem.shard.startswith(f"{FOLDER}/"):
+            what, *_ = message.split(";")
+            message = f'{what}; restore it, or do without the layer: "shardpack detach"'
+        return replace(problem, shard=f"{self.ref.location}/{problem.shard}", message=message)
 
 
 def open_pinned(home: Store, ref: LayerRef, options: LocationOptions) -> PinnedLayer | Problem:

@@ -156,9 +156,12 @@ def check_length(info: ShardInfo, num_bytes: int) -> None:
         StaleIndexError: The shard has another length than when it was indexed.
     """
     if num_bytes != info.num_bytes:
+        advice = 'if it was written again, rebuild its index with "shardpack index --force"'
+        if num_bytes < info.num_bytes:
+            advice = 'save its whole samples with "shardpack repair"'
         raise StaleIndexError(
-            f"index does not match its shard: expected {info.num_bytes} bytes, got {num_bytes}; restore the shard, "
-            'or if it was written again, rebuild its index with "shardpack index --force"',
+            f"index does not match its shard: expected {info.num_bytes} bytes, got {num_bytes}; restore the shard, or "
+            f"{advice}",
             shard=info.name,
         )
 

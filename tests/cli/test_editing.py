@@ -170,6 +170,12 @@ def test_log(run, ds):
     values = [json.loads(line) for line in run("log", ds, "--json").out.splitlines()]
     assert [value["generation"] for value in values] == [2, 1]
     assert values[0]["changes"] == ["1 sample deleted"]
+    shardpack.delete(ds, ["cat/2"])
+    (ds / ".shardpack/manifests/000002.json").write_bytes(b"x")
+    _, damaged, first = run("log", ds).out.splitlines()
+    assert damaged.split()[:3] == ["2", "damaged", "?"]
+    assert damaged.endswith("not known: .shardpack/manifests/000002.json is damaged; restore it")
+    assert first.split()[:2] == ["1", "pack"]
 
 
 def test_gc(run, ds):
@@ -183,6 +189,11 @@ def test_gc(run, ds):
     assert run("gc", ds, "--older-than", "0", "--quiet").err == ""
     assert run("gc", ds, "--older-than", "soon").err.startswith("shardpack: not a duration: 'soon'")
     assert len(run("log", ds).out.splitlines()) == 1
+    for label in (0, 1):
+        shardpack.relabel(ds, {"cat/2": {"label": label}})
+    done = run("gc", ds, "--older-than", "0", "--dry-run")
+    (layer,) = {line.rpartition("/.shardpack/")[0] for line in done.out.splitlines() if "/manifest.json" in line}
+    assert done.err.endswith(f"; 1 generation kept; layers among them: {layer}\n")
 
 
 def test_a_place_where_two_editors_cannot_be_told_apart(run, ds):

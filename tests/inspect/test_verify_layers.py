@@ -101,3 +101,11 @@ def test_images_and_labels_of_layers_are_decoded(dataset):
     edits.layered(dataset, write(dataset / ".shardpack/layers/g000003-00000002", {"k/0002": {"json": b"{"}}), [0, 0, 1])
     (problem,) = shardpack.verify(dataset, check_images=True).problems
     assert (problem.kind, problem.key) == ("undecodable", "k/0002")
+
+
+def test_a_tar_of_a_layer_that_breaks_off_is_restored_or_done_without(dataset):
+    (dataset / SHARD).write_bytes((dataset / SHARD).read_bytes()[:-600])
+    (problem,) = shardpack.verify(dataset).problems
+    assert problem.message.endswith('; restore it, or do without the layer: "shardpack detach"')
+    assert "repair" not in problem.message
+    assert '"shardpack repair"' in shardpack.verify(dataset / LAYER).problems[0].message

@@ -61,7 +61,10 @@ def test_a_shard_of_another_content_or_length(opened, remote):
     with pytest.raises(StaleIndexError, match="no header of field"):
         check_shards(store, [(info, index)])
     store.put(info.name, FILES[info.name] + bytes(512))
-    with pytest.raises(StaleIndexError, match=r"expected .* bytes, got"):
+    with pytest.raises(StaleIndexError, match=r"expected .* bytes, got .*shardpack index --force"):
+        check_shards(store, [(info, index)])
+    store.put(info.name, FILES[info.name][:-512])
+    with pytest.raises(StaleIndexError, match=r"expected .* bytes, got .* save its whole samples .*shardpack repair"):
         check_shards(store, [(info, index)])
 
 
