@@ -75,12 +75,14 @@ def table(
         >>> report.added
         1
     """
+    began = time.perf_counter()
     pyarrow_module()
     if jobs is not None:
         jobs = as_integer("jobs", jobs, minimum=1)
     base = open_base(dataset, storage_options=storage_options, allow_locations=allow_locations, work_dir=work_dir)
     if dry_run:
-        return _report(base, time.perf_counter(), done=bool(base.manifest.table) and not force, dry_run=True)
+        _refuse_empty(base)
+        return _report(base, began, done=bool(base.manifest.table) and not force, dry_run=True)
     return make_table(base, force=force, work_dir=work_dir, single_writer=single_writer, jobs=jobs, progress=progress)
 
 
@@ -106,6 +108,7 @@ def make_table(
         base = base.of(transaction)
         if transaction.complete or (base.manifest.table and not force):
             return _report(base, began, done=True)
+        _refuse_empty(base)
         if packed is not None and packed.has_all(base.cache):
             jobs = 1
         with _workplace(base, transaction, work_dir) as work:
@@ -129,6 +132,13 @@ def _default_jobs(base: EditBase) -> int:
     """Return one job for a dataset in memory, which other processes would get as a copy."""
     shared = all(store.remote or store.folder is not None for store in (base.store, *base.cache.stores.tars))
     return default_jobs(base.manifest.num_samples * _ROW_BYTES) if shared else 1
+
+
+def _refuse_empty(base: EditBase) -> None:
+    if not base.manifest.num_samples:
+        raise OptionError(
+            f"the dataset in {base.location!r} has no samples, so that a table of it is empty; append some"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,11 +182,6 @@ def _workplace(
 def _build(
     base: EditBase, work: _Workplace, *, jobs: int, packed: PackedRows | None, file_rows: int, progress: Progress
 ) -> Built:
-    count = base.manifest.num_samples
-    if not count:
-        raise OptionError(
-            f"the dataset in {base.location!r} has no samples, so that a table of it is empty; append some"
-        )
     finished = finished_files(work.folder)
     with start_workers(jobs) as engine:
         if packed is not None and not finished:
@@ -187,7 +192,7 @@ def _build(
             rows,
             work.folder,
             finished=finished,
-            total=count,
+            total=base.manifest.num_samples,
             progress=progress,
             keep=work.keep,
             file_rows=file_rows,

@@ -237,6 +237,9 @@ class TablePart:
         return _Reading(self)
 
 
+_OF_ARROW = (OSError, ValueError, KeyError, NotImplementedError)
+
+
 class _Reading:
     """A context in which Arrow's errors become ours."""
 
@@ -248,7 +251,7 @@ class _Reading:
 
     def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
         # pyarrow's own errors are of these classes, KeyError for a column that is missing; those of stores pass.
-        if isinstance(error, (OSError, ValueError, KeyError)) and type(error).__module__ in {"pyarrow.lib", "builtins"}:
+        if isinstance(error, _OF_ARROW) and type(error).__module__ in {"pyarrow.lib", "builtins"}:
             lacks = isinstance(error, KeyError)
             what = "it lacks the column 'class'" if lacks else " ".join(str(error).split())[:200]
             raise self._part.damaged(what) from error

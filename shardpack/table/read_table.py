@@ -89,9 +89,11 @@ class LabelTable:
         """Open the files of a dataset's table; costs one or two requests for each.
 
         Raises:
-            OptionError: The dataset has no table.
+            OptionError: The dataset has no table, or no samples.
             ShardNotFoundError, CorruptIndexError, UnsupportedVersionError: A file cannot be read.
         """
+        if not manifest.num_samples:
+            raise OptionError(f"the dataset in {store.location!r} has no samples, so no label table; append some")
         if not manifest.table:
             raise OptionError(
                 f'the dataset in {store.location!r} has no label table; make one with "shardpack table '

@@ -113,8 +113,9 @@ def test_jobs_are_a_number(folder):
 def test_empty_datasets_have_no_rows(tmp_path):
     with shardpack.ShardWriter(tmp_path / "ds"):
         pass
-    with pytest.raises(OptionError, match="has no samples"):
-        table(tmp_path / "ds")
+    for dry_run in (False, True):
+        with pytest.raises(OptionError, match="has no samples"):
+            table(tmp_path / "ds", dry_run=dry_run)
 
 
 # Kills

@@ -132,6 +132,18 @@ def test_pages_of_long_files_are_checked_when_they_are_read(tmp_path, monkeypatc
             part.read(["score"])
 
 
+@pytest.mark.parametrize("error", [pa.ArrowNotImplementedError, pa.ArrowInvalid, OSError])
+def test_what_arrow_says_of_a_footer_is_damage(tmp_path, monkeypatch, error):
+    data = written(tmp_path, 5)
+
+    def fail(*_, **__):
+        raise error("not\nknown")
+
+    monkeypatch.setattr(pq, "ParquetFile", fail)
+    with pytest.raises(CorruptIndexError, match="damaged: not known; restore it"):
+        TablePart(*stored(data, 5))
+
+
 def write_foreign(table, folder):
     pq.write_table(table, folder / "y.parquet")
     return (folder / "y.parquet").read_bytes()

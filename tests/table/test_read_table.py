@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import shardpack
 from shardpack.errors import CorruptIndexError, OptionError
 from shardpack.format.layout import table_name
 from shardpack.format.manifest import Manifest, TableFile
@@ -136,6 +137,15 @@ def test_patches_with_other_positions_are_refused(tmp_path, positions):
     base = [part_of(tmp_path, 0, [(0, {"a": 1}), (1, {"a": 2})])]
     with pytest.raises(CorruptIndexError, match="positions do not ascend, or are not in the dataset"):
         LabelTable(base, [part_of(tmp_path, 1, [(position, {"a": 0}) for position in positions])])
+
+
+@pytest.mark.parametrize(("samples", "advice"), [({}, "no samples, so no label table"), ({"a": {}}, "make one with")])
+def test_datasets_without_a_table(tmp_path, samples, advice):
+    with shardpack.ShardWriter(tmp_path) as writer:
+        for key, label in samples.items():
+            writer.write(key, {"json": label})
+    with pytest.raises(OptionError, match=advice):
+        shardpack.open(tmp_path).where("true")
 
 
 def test_columns_that_are_not_there(tmp_path):
