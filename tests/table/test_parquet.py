@@ -132,6 +132,13 @@ def test_pages_of_long_files_are_checked_when_they_are_read(tmp_path, monkeypatc
             part.read(["score"])
 
 
+def test_row_groups_that_claim_too_much_are_not_read(tmp_path, monkeypatch):
+    data = written(tmp_path, 5)
+    monkeypatch.setattr(parquet, "MAX_GROUP_BYTES", 100)
+    with pytest.raises(CorruptIndexError, match="row group 0 is larger than any that is written"):
+        TablePart(*stored(data, 5))
+
+
 @pytest.mark.parametrize("error", [pa.ArrowNotImplementedError, pa.ArrowInvalid, OSError])
 def test_what_arrow_says_of_a_footer_is_damage(tmp_path, monkeypatch, error):
     data = written(tmp_path, 5)
