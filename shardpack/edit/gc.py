@@ -24,6 +24,7 @@ from shardpack.storage.open import Writable
 KEEP = 1
 OLDER_THAN = "7d"
 _FILES_PER_STEP = 1000
+_DAY = 86400.0  # so long an edit in a bucket that writes nothing may still be under way
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +73,8 @@ def gc(
         dataset: Folder or URL of the dataset, or a store that can be written to.
         keep: How many generations are kept, the newest among them; one that misses a file does not count.
         older_than: Only files that were written that long ago are deleted, and only generations that were followed by
-            another one that long ago, so that nobody reads them any more: seconds, or like "12h" or "7d". 0 spares
-            unfinished edits in a bucket, as nothing else tells there that none of them is under way.
+            another one that long ago, so that nobody reads them any more: seconds, or like "12h" or "7d". In a bucket,
+            where no lock tells that no edit is under way, unfinished ones stay for a day at least.
         storage_options: For URLs.
         dry_run: Return what would be deleted, but delete nothing.
         progress: Called as progress("gc", files deleted, all files).
@@ -103,7 +104,7 @@ def gc(
             list_objects(base.store),
             keep=keep,
             written_before=now - seconds if seconds else None,
-            is_locked=base.store.folder is not None,
+            silent_before=now - _DAY if base.store.folder is None else None,
         )
 
     if dry_run:

@@ -1,7 +1,7 @@
 """Edits that were begun and have not ended: which of them may go on, and which are given up.
 
-An edit is given up when nothing was written for it for so long as files are kept that nobody needs. A lock says that
-none is under way; in a bucket only that time does, so that no edit there is given up at once.
+An edit is given up when nothing was written for it for so long as files are kept that nobody needs. In a folder a lock
+tells that none is under way; in a bucket only time does.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from shardpack.commit.edit_folder import folder_of_edit, read_note
 from shardpack.commit.target import Target
+from shardpack.format.layout import generation_of
 from shardpack.storage.protocols import Listed
 
 
@@ -30,9 +31,13 @@ class UnfinishedEdits:
 
 
 def find_unfinished_edits(
-    target: Target, listed: Sequence[Listed], is_given_up: Callable[[Listed], bool]
+    target: Target, listed: Sequence[Listed], is_given_up: Callable[[Listed], bool], *, generation: int
 ) -> UnfinishedEdits:
-    """Return the edits that a dataset's folder tells of; they are given up if all of their files are."""
+    """Return the edits that a dataset's folder tells of; they are given up if all of their files are.
+
+    Files of the generation that edits are to make may be of any of them, as not all have a tag in their names.
+    """
+    awaited = [one for one in listed if generation_of(one.path) == generation]
     folders: dict[str, list[Listed]] = {}
     for one in listed:
         if (folder := folder_of_edit(one.path)) is not None:
@@ -41,7 +46,8 @@ def find_unfinished_edits(
     for folder, files in sorted(folders.items()):
         note = read_note(target, folder)
         tag = set() if note is None else {note.tag}
-        if all(map(is_given_up, [*files, *(one for one in listed if note is not None and note.tag in one.path)])):
+        tagged = [one for one in listed if note is not None and note.tag in one.path]
+        if all(map(is_given_up, [*files, *tagged, *awaited])):
             given_up.add(folder)
             tags_given_up |= tag
         else:

@@ -57,7 +57,7 @@ def find_unneeded(
     *,
     keep: int,
     written_before: float | None,
-    is_locked: bool,
+    silent_before: float | None,
 ) -> Unneeded:
     """Return what may be deleted, and what is kept.
 
@@ -68,8 +68,8 @@ def find_unneeded(
         keep: How many generations are kept at least; one that misses a file does not count.
         written_before: Only what was written before this time may be deleted, and only generations that were followed
             by another one before it; in seconds since 1970. None: whatever its time.
-        is_locked: Whether a lock keeps editors out, so that an unfinished edit is not under way. If not, `None` spares
-            all of them.
+        silent_before: An unfinished edit for which something was written since this time may be under way. None: a lock
+            tells that none is.
 
     Raises:
         OptionError: There is a time limit, and the store tells no times.
@@ -99,10 +99,14 @@ def find_unneeded(
     needed = set(_names_of(manifests, target))
     folders = tuple(f"{folder}/" for manifest in manifests for folder in _layer_folders(manifest))
     droppable = _packed_shards(_manifests(target, generations), target) - needed
+    following = newest.manifest.generation + 1
     edits = find_unfinished_edits(
-        target, listed, lambda one: (is_locked or written_before is not None) and _is_old(one, written_before)
+        target,
+        listed,
+        lambda one: _is_silent(one, silent_before) and _is_old(one, written_before),
+        generation=following,
     )
-    awaited = newest.manifest.generation + 1 if edits.tags else None  # the generation that these edits make
+    awaited = following if edits.tags else None
     uncommitted = {path for path in paths if tag_of_shard(path) in edits.tags_given_up} - needed
     of_edits = {path for path in paths if is_edit_shard(path, paths)} - needed - droppable - uncommitted
     spared = maybe_committed(
@@ -159,6 +163,10 @@ def _number_of(path: str) -> int:
     """Return the generation whose manifest has this path; 0 if it is another file."""
     number = generation_of(path)
     return number if number and path == manifest_path(number) else 0
+
+
+def _is_silent(one: Listed, silent_before: float | None) -> bool:
+    return silent_before is None or (one.modified is not None and one.modified < silent_before)
 
 
 def _is_old(one: Listed, written_before: float | None) -> bool:

@@ -225,7 +225,7 @@ def _strays(store: Store, manifest: Manifest, named: _Named, names: Sequence[str
         elif name.startswith(f"{FOLDER}/") or (OWN_FOLDER in manifest.locations and _is_tar(name)):
             yield Problem("stray", name, "no manifest names this file; append what it holds, or move it away")
     for folder in sorted(edits):
-        what = 'run it again; or "shardpack gc" removes it once it is old, in a folder at once with --older-than 0'
+        what = 'run it again; or "shardpack gc" removes it once it is old (--older-than 0: in a bucket after a day)'
         yield Problem("unfinished", folder, f"an edit was interrupted; {what}")
     others = {name for name in names if _is_unfinished(name) and folder_of_edit(name) is None}
     for name in sorted({RUN_PATH if name == RUN_PATH else WORK_FOLDER for name in others}):

@@ -11,16 +11,20 @@ from shardpack.storage.protocols import Listed
 ONE, TWO = ".shardpack/tmp/append-00000001", ".shardpack/tmp/delete-00000002"
 
 
-def found(*old, tag="g000002-0badcafe"):
+def found(*old, tag="g000002-0badcafe", more=()):
     store = MemoryStore(
         {
             f"{ONE}/edit.json": EditNote("g000002-0badcafe").encode(),
             "shard-g000002-0badcafe-000000.tar": b"1",
             f"{TWO}/edit.json": EditNote(tag).encode(),
+            **dict.fromkeys(more, b"1"),
         }
     )
     edits = find_unfinished_edits(
-        BucketTarget(store, shared=True), [Listed(name) for name in store.names()], lambda one: one.path in old
+        BucketTarget(store, shared=True),
+        [Listed(name) for name in store.names()],
+        lambda one: one.path in old,
+        generation=3,
     )
     return edits.tags, edits.given_up, edits.tags_given_up
 
@@ -40,3 +44,10 @@ def test_what_another_edit_may_go_on_with_is_not_given_up():
 
 def test_a_damaged_note_names_nothing():
     assert found(f"{TWO}/edit.json", tag="x") == ({"g000002-0badcafe"}, {TWO}, frozenset())
+
+
+def test_files_of_the_next_generation_may_be_of_any():
+    part = ".shardpack/table/000003-0badcafe.parquet"
+    old = (f"{ONE}/edit.json", f"{TWO}/edit.json", "shard-g000002-0badcafe-000000.tar")
+    assert found(*old, more=[part]) == ({"g000002-0badcafe"}, frozenset(), frozenset())
+    assert found(*old, part, more=[part])[1] == {ONE, TWO}

@@ -53,11 +53,16 @@ class Place:
         self.store.put(f"{folder}/edit.json", EditNote(tag, commits).encode())
         self.days[f"{folder}/edit.json"] = day
 
-    def find(self, *, keep=1, before=99.0, is_locked=False):
+    def find(self, *, keep=1, before=99.0, silent=99.0):
         listed = [Listed(name, 2, self.days.get(name, 2.0) * DAY) for name in self.store.names()]
         limit = None if before is None else before * DAY
         return find_unneeded(
-            self.target, newest_generation(self.target), listed, keep=keep, written_before=limit, is_locked=is_locked
+            self.target,
+            newest_generation(self.target),
+            listed,
+            keep=keep,
+            written_before=limit,
+            silent_before=None if silent is None else silent * DAY,
         )
 
 
@@ -153,10 +158,30 @@ def test_an_edit_that_wrote_something_of_late_stays(place, young):
     assert paths(place.find().files) == []
 
 
-def test_at_any_time_only_a_lock_tells_that_an_edit_is_not_under_way(place):
+def test_without_a_lock_an_edit_is_under_way_for_some_time(place):
     killed(place)
-    assert paths(place.find(before=None).files) == []
-    assert sorted(paths(place.find(before=None, is_locked=True).files)) == sorted(OF_KILLED)
+    place.days[f"{WORK}/claim"] = 50.0
+    assert paths(place.find(before=None, silent=49.0).files) == []
+    for silent in (51.0, None):
+        assert sorted(paths(place.find(before=None, silent=silent).files)) == sorted(OF_KILLED)
+
+
+def test_an_edit_whose_new_files_have_no_tag_is_under_way_while_it_writes_them(place):
+    """As `table` does, for hours."""
+    parts = [".shardpack/table/000004-0badcafe.parquet", ".shardpack/table/000004-0000000a.parquet"]
+    place.put(parts)
+    place.note(".shardpack/tmp/table-01234567", "g000004-0badcafe", day=0.0)
+    place.days[parts[1]] = 100.0
+    assert paths(place.find().files) == []
+    place.days[parts[1]] = 50.0
+    assert len(place.find().files) == 3
+
+
+def test_an_edit_in_a_place_without_times_stays(place):
+    killed(place)
+    listed = [Listed(name) for name in place.store.names()]
+    newest = newest_generation(place.target)
+    assert not find_unneeded(place.target, newest, listed, keep=9, written_before=None, silent_before=99.0).files
 
 
 def test_a_note_that_is_left_after_its_commit_goes_alone(place):
@@ -223,9 +248,9 @@ def test_a_place_that_tells_no_times(place):
     listed = [Listed(name) for name in place.store.names()]
     newest = newest_generation(place.target)
     with pytest.raises(OptionError, match=r"older_than=0 \(--older-than 0\)"):
-        find_unneeded(place.target, newest, listed, keep=1, written_before=5.0, is_locked=False)
-    assert find_unneeded(place.target, newest, listed, keep=9, written_before=5.0, is_locked=False).kept == (3, 2, 1)
-    assert find_unneeded(place.target, newest, listed, keep=1, written_before=None, is_locked=False).generations == (
+        find_unneeded(place.target, newest, listed, keep=1, written_before=5.0, silent_before=None)
+    assert find_unneeded(place.target, newest, listed, keep=9, written_before=5.0, silent_before=None).kept == (3, 2, 1)
+    assert find_unneeded(place.target, newest, listed, keep=1, written_before=None, silent_before=None).generations == (
         1,
         2,
     )
@@ -290,7 +315,7 @@ def test_tars_of_edits_stay_that_may_have_been_committed():
     def found():
         listed = [Listed(name, 2) for name in store.names()]
         files = find_unneeded(
-            target, newest_generation(target), listed, keep=1, written_before=None, is_locked=False
+            target, newest_generation(target), listed, keep=1, written_before=None, silent_before=None
         ).files
         return [path for path in paths(files) if "keys" not in path]
 
