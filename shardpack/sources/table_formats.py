@@ -107,7 +107,7 @@ def _head(table: TableText, limit: int) -> tuple[list[str], list[list[Any]]]:
         reader = csv.reader(io.StringIO(whole, newline=""), **_dialect(table.delimiter))
         lines = list(islice(filter(None, reader), limit + 1))
         if table.header:
-            return (lines[0], lines[1:]) if lines else ([], [])
+            return (list(map(str.strip, lines[0])), lines[1:]) if lines else ([], [])
         return list(table.columns or map(str, range(max(map(len, lines), default=0)))), lines
     records = _head_records(table, max(limit, 1))  # the columns are those of the rows
     names = list(dict.fromkeys(name for record in records for name in record))
@@ -150,7 +150,7 @@ def _named_values(table: TableText, name: str) -> Iterator[tuple[str, Any]]:
             ),
         )
         columns = next(lines, []) if table.header else table.columns
-        chosen = [(number, column) for number, column in enumerate(columns) if column.strip().lower() == name]
+        chosen = [(number, column.strip()) for number, column in enumerate(columns) if column.strip().lower() == name]
         yield from ((column, None) for _, column in chosen)
         if chosen:
             yield from ((column, line[number]) for line in lines for number, column in chosen if number < len(line))
@@ -223,7 +223,7 @@ def _check_columns(table: TableText, columns: Sequence[str]) -> None:
 
 
 def csv_records(tables: Sequence[TableText], problems: Problems) -> Iterator[Record]:
-    """Yield the records of CSV tables: UTF-8, quotes as in RFC 4180, commas or what the table says.
+    """Yield the records of CSV tables: UTF-8, quotes as in RFC 4180, commas or what the table says, with blanks behind.
 
     An empty cell becomes null. The other cells of a column, in all tables together, become ints if all of
     them are ints; else floats, if all are numbers; else text. A number that conversion would change ("007",
@@ -271,7 +271,7 @@ class _CsvColumn:
 
 
 def _dialect(delimiter: str) -> dict[str, Any]:
-    return {"delimiter": delimiter, "skipinitialspace": delimiter in " |"}
+    return {"delimiter": delimiter, "skipinitialspace": True}
 
 
 def _csv_columns(table: TableText) -> list[str]:
@@ -284,7 +284,7 @@ def _csv_columns(table: TableText) -> list[str]:
     first = next((cells for _, cells in _csv_lines(table)), None)
     if first is None:
         raise SourceError(f"{table.name} is empty; expected a header line with a column {table.key!r}")
-    columns = first if table.header else list(table.columns or map(str, range(len(first))))
+    columns = list(map(str.strip, first)) if table.header else list(table.columns or map(str, range(len(first))))
     _check_columns(table, columns)
     return columns
 

@@ -7,12 +7,14 @@ import os
 
 import pytest
 
+import shardpack
 from shardpack.errors import OptionError, SourceError
 from shardpack.sources.folder import FolderSource
 from shardpack.sources.source import ListOptions
-from tests.conftest import image_folder
+from tests.conftest import image_folder, make_jpeg
 from tests.sources.trees import fake_scandir, needs_byte_names, samples_of, write_tree
 
+JPEG = make_jpeg()
 COCO = json.dumps({"images": [{"id": 1, "file_name": "a/1.jpg"}], "annotations": []})
 
 # name -> (files, the layout that "auto" finds, keys)
@@ -236,3 +238,60 @@ def test_one_line_says_what_was_found(tmp_path):
         "in 2 of 3"
     )
     assert found.problems.left_out == {"hidden": 1, "not in a sample, .cache": 1, "not in a sample, .txt": 1}
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {
+            "images/a.jpg": JPEG,
+            "annotations.json": b'{"images": [{"id": 1, "file_name": "a.jpg", "width": 32, "height": 24}], '
+            b'"annotations": [{"id": 1, "image_id": 1, "category_id": 1, "bbox": [1, 2, 3, 4]}], '
+            b'"categories": [{"id": 1, "name": "x"}]}',
+        },
+        {
+            "JPEGImages/a.jpg": JPEG,
+            "JPEGImages/b.jpg": JPEG,
+            **{
+                f"Annotations/{name}.xml": b"<annotation><object><name>x</name><bndbox><xmin>1</xmin><ymin>1</ymin>"
+                b"<xmax>5</xmax><ymax>5</ymax></bndbox></object></annotation>"
+                for name in "ab"
+            },
+            "ImageSets/Main/train.txt": b"a\n",
+            "ImageSets/Main/val.txt": b"b\n",
+        },
+        {
+            "a.jpg": JPEG,
+            "a.json": b'{"imagePath": "a.jpg", "imageWidth": 32, "imageHeight": 24, "shapes": '
+            b'[{"label": "x", "shape_type": "point", "points": [[1, 2]]}]}',
+        },
+        {"a.jpg": JPEG, "b.jpg": JPEG, "captions.token": b"a.jpg#0\tone\nb.jpg#0\ttwo\n"},
+        {"a.jpg": JPEG, "b.jpg": JPEG, "labels.csv": b"file,label\na.jpg,x\nb.jpg,y\n"},
+        {
+            "a.jpg": JPEG,
+            "b.jpg": JPEG,
+            "labels.jsonl": b'{"file": "a.jpg", "label": "x"}\n{"file": "b.jpg", "label": "y"}\n',
+        },
+    ],
+)
+def test_a_byte_order_mark_and_line_ends_of_windows_change_nothing(tmp_path, files):
+    marked = {
+        name: data if data == JPEG else b"\xef\xbb\xbf" + data.replace(b"\n", b"\r\n") for name, data in files.items()
+    }
+    for name, written in (("plain", files), ("marked", marked)):
+        for path, data in written.items():
+            (tmp_path / name / path).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / name / path).write_bytes(data)
+        shardpack.pack(tmp_path / name, tmp_path / f"{name}-out")
+    plain, other = (shardpack.open(tmp_path / f"{name}-out") for name in ("plain", "marked"))
+    assert (other.splits, other.classes) == (plain.splits, plain.classes)
+    assert [dict(one) for one in other] == [dict(one) for one in plain]
+
+
+def test_blanks_behind_the_commas_of_a_table_are_no_part_of_what_it_says(tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.jpg").write_bytes(JPEG)
+    (tmp_path / "labels.csv").write_text('file , label, note\na.jpg, cat, "one, two"\nb.jpg, dog, three\n')
+    shardpack.pack(tmp_path, tmp_path / "out")
+    first = shardpack.open(tmp_path / "out")[0]
+    assert first.decode("json") == {"label": 0, "class": "cat", "note": "one, two"}

@@ -35,7 +35,7 @@ def stream_lists(data: bytes, names: Collection[str]) -> Iterator[tuple[str, int
         DecodeError: The file is not JSON, not an object, or repeats a name; says where.
     """
     try:
-        text = data.decode()
+        text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise DecodeError(f"not UTF-8 at byte {error.start}; save it as UTF-8") from error
     del data

@@ -11,6 +11,7 @@ ignored.
 from __future__ import annotations
 
 import math
+from codecs import BOM_UTF8
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,7 +47,7 @@ def parse_labelme(data: bytes | None, _: ImageSize | None = None) -> LabelMeFile
     Raises:
         DecodeError: The file is not one of LabelMe, or a shape cannot be taken over.
     """
-    content = parse_json(data or b"")
+    content = parse_json((data or b"").removeprefix(BOM_UTF8))
     if not isinstance(content, dict) or not isinstance(content.get("shapes"), list):
         raise DecodeError("expected an object with a list of shapes; this is not an annotation of LabelMe")
     path = content.get("imagePath")

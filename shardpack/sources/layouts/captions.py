@@ -9,6 +9,7 @@ captions.txt, *.token    0001.jpg#0<TAB>a red hat
 from __future__ import annotations
 
 import re
+from codecs import BOM_UTF8
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -127,7 +128,7 @@ def _read(tree: Tree, names: list[str]) -> Iterator[tuple[str, bytes]]:
 
 def _is_list(data: bytes, images: NamedImages) -> bool:
     """Return whether the first lines are numbered names of images with captions."""
-    lines = list(filter(None, data[:_EXAMINED_BYTES].splitlines()))[:_EXAMINED_LINES]
+    lines = list(filter(None, data[:_EXAMINED_BYTES].removeprefix(BOM_UTF8).splitlines()))[:_EXAMINED_LINES]
     matches = [match for line in lines if (match := _NUMBERED.fullmatch(line)) is not None]
     if not matches or len(matches) < NEARLY_ALL * len(lines):
         return False
@@ -140,7 +141,7 @@ def _captions(files: list[CaptionFile], problems: Problems) -> Iterator[tuple[st
     for file in files:
         table = file.table
         if file.column is None:
-            for number, line in enumerate(table.data.splitlines(), start=1):
+            for number, line in enumerate(table.data.removeprefix(BOM_UTF8).splitlines(), start=1):
                 match = _NUMBERED.fullmatch(line)
                 if match is None:
                     if line.strip():

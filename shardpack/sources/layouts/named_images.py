@@ -51,6 +51,11 @@ class NamedImages:
     def _by_stem(self) -> NameIndex:
         return NameIndex(self._paths, _stem)
 
+    def forget(self) -> None:
+        """Let go of what look-ups have made, 16 bytes an image each; the next one makes it again."""
+        for made in ("_by_path", "_by_base", "_by_stem"):
+            self.__dict__.pop(made, None)
+
     def find(self, name: object, *, folder: str = "", split: str | None = None) -> Match | None:
         """Return what a cell of a table names, or None.
 

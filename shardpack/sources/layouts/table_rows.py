@@ -194,6 +194,8 @@ def list_rows(
     if images is None and not all(use.exact for use in tables):
         images = NamedImages(tree.files.names)
     read = _read(tables, images, ImagePaths(listing, tree.files, problems), problems, listing.num_samples)
+    if images is not None:
+        images.forget()
     refused = {sample: reason for rows in read for sample, reason in rows.twice.items()}
     has_row = np.array([rows.row_of >= 0 for rows in read])
     for sample in np.flatnonzero(has_row.any(axis=0) & ~has_row.all(axis=0)).tolist():

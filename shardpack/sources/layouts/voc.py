@@ -140,7 +140,7 @@ def _splits(tree: Tree, base: str) -> dict[str, str]:
     for split in there:
         if split == "trainval" and {"train", "val"} & set(there):
             continue
-        text = tree.read(listed[split], max_bytes=_MAX_LIST).decode("utf-8", "replace")
+        text = tree.read(listed[split], max_bytes=_MAX_LIST).decode("utf-8-sig", "replace")
         for line in text.splitlines():
             if words := line.split():
                 found.setdefault(words[0], split)
