@@ -30,7 +30,7 @@ from shardpack.codecs.pillow_versions import pillow_versions
 from shardpack.errors import OptionError, SourceError
 
 _QUALITIES = {"jpg": 90, "webp": 85, "avif": 75}  # of those that are lossy, unless another is asked for
-_NAMES = ("jpg", "webp", "png", "avif", "npy", "jxl")
+CODEC_NAMES = ("jpg", "webp", "png", "avif", "npy", "jxl")
 _CHOICES = "jpg[:q=90], webp[:q=85], webp:lossless, png, avif[:q=75], npy, npy:rgb, jxl"
 _ALIASES = {"jpeg": "jpg"}
 _OPTION = re.compile(r"([a-z0-9]+)(?::(?:q=([0-9]{1,3})|(lossless|rgb)))?")
@@ -68,7 +68,7 @@ class ImageCodec:
         """
         found = _OPTION.fullmatch(text) if isinstance(text, str) else None
         name = _ALIASES.get(found[1], found[1]) if found else ""
-        if found is None or name not in _NAMES:
+        if found is None or name not in CODEC_NAMES:
             raise OptionError(f"unknown codec {text!r}; choose one of {_CHOICES}")
         quality, word = found[2], found[3]
         fits = {"lossless": name == "webp", "rgb": name == "npy", None: quality is None or name in _QUALITIES}[word]

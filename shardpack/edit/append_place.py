@@ -39,6 +39,8 @@ class AppendPlace:
         is_checked: Whether the keys of all samples were compared with those of the dataset.
     """
 
+    is_new = False  # shards are compressed as the dataset's are, whatever fields there are
+
     def __init__(
         self,
         base: EditBase,

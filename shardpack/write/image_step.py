@@ -17,7 +17,7 @@ from typing import Any
 from shardpack.codecs.field_types import is_image, kind_of
 from shardpack.codecs.geometry import Geometry
 from shardpack.codecs.image import describe_error
-from shardpack.codecs.image_codec import ImageCodec
+from shardpack.codecs.image_codec import CODEC_NAMES, ImageCodec
 from shardpack.codecs.jpeg_turbo import decoder_versions
 from shardpack.codecs.pillow_versions import all_pillow_versions
 from shardpack.codecs.resize import Resize
@@ -111,6 +111,10 @@ class ImageStep:
                 "jxl keeps a JPEG as it is, so it cannot be resized; choose another codec, or one of both"
             )
         return cls(None if resize is None else Resize.parse(resize), codec, codecs, fields, labels, bool(first_frame))
+
+    def named(self) -> frozenset[str]:
+        """Return the fields that the options name."""
+        return self.fields.image | self.fields.nearest | self.fields.keep | frozenset(self.codecs)
 
     def recorded(self) -> dict[str, Any]:
         """Return the options, for the manifest: only those that say something."""
@@ -219,6 +223,13 @@ def _joined(fields: Fields, replaced: Mapping[str, tuple[str, Any]], key: str) -
             )
         joined[new_name] = new_value
     return joined
+
+
+def stored_names(name: str) -> set[str]:
+    """Return all names that a field may have after the step, whatever its options are."""
+    if not (is_image(name) or kind_of(name) == "npy"):
+        return {name}
+    return {name, *(name.removesuffix(kind_of(name)) + codec for codec in CODEC_NAMES)}
 
 
 @contextmanager

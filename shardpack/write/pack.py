@@ -235,6 +235,8 @@ def _listing_to_pack(listed: Listed, request: PackRequest, engine: Engine, place
         if listing.classes not in (None, request.classes):
             raise OptionError("the source has classes of its own; leave out classes, or pack samples from code")
         listing = replace(listing, classes=tuple(request.classes))
+    if place.is_new:
+        request.steps.check_fields(listing.fields)
     listing = place.admit(listing, keeps_keys=request.transform is None)
     if request.steps.select is not None and not request.steps.change_payloads:
         listing = request.steps.select.of_listing(listing, listed.problems)

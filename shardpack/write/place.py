@@ -40,6 +40,11 @@ class Place(Protocol):
     """Where samples are packed."""
 
     @property
+    def is_new(self) -> bool:
+        """Whether all options were given for this source; else some are those of the dataset that it is added to."""
+        ...
+
+    @property
     def store(self) -> WritableStore:
         """The store of the dataset."""
         ...
@@ -68,6 +73,8 @@ class Place(Protocol):
 
 class NewDataset:
     """A dataset of its own, with the classes and splits of the source."""
+
+    is_new = True
 
     def __init__(self, out: Writable, storage_options: Mapping[str, Any] | None = None) -> None:
         self.store = as_writable(out, storage_options)

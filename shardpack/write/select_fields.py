@@ -52,6 +52,10 @@ class SelectFields:
             return None
         return cls(None if fields is None else tuple(sorted(set(fields))), renamed)
 
+    def named(self) -> set[str]:
+        """Return the fields that the options name."""
+        return {*(self.fields or ()), *(self.renamed or ())}
+
     def recorded(self) -> dict[str, Any]:
         """Return the options, for the manifest."""
         return {
@@ -88,7 +92,7 @@ class SelectFields:
             OptionError: A field that is named is in no sample.
             SourceError: Two fields of a sample would have one name.
         """
-        unknown = sorted({*(self.fields or ()), *(self.renamed or ())} - set(listing.fields))
+        unknown = sorted(self.named() - set(listing.fields))
         if unknown:
             raise OptionError(f"no sample has a field {unknown[0]!r}; the fields are {', '.join(listing.fields)}")
         kept = self.new_names(listing.fields)

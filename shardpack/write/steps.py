@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
@@ -13,7 +13,7 @@ from shardpack.sources.image_check import ImageCheck
 from shardpack.write.apply_steps import Application
 from shardpack.write.check_step import CheckImages
 from shardpack.write.compress_fields import CompressFields
-from shardpack.write.image_step import ImageStep
+from shardpack.write.image_step import ImageStep, stored_names
 from shardpack.write.select_fields import SelectFields
 from shardpack.write.transform import Pipeline, RenameKeys, Step
 from shardpack.write.user_transform import UserTransform
@@ -83,6 +83,28 @@ class PackSteps:
         """Whether sizes are not known before the steps have run."""
         return self.transform is not None or self.images is not None or bool(self.compress.by_field)
 
+    def check_fields(self, fields: Collection[str]) -> None:
+        """Raise if an option names a field that no sample has: perhaps it is misspelt.
+
+        What a function of the user makes is not known, so with one nothing is checked.
+
+        Args:
+            fields: All fields of the source.
+
+        Raises:
+            OptionError: No sample has the field before the step that names it.
+        """
+        if self.transform is not None:
+            return
+        known = set(fields)
+        if self.images is not None:
+            _check_known(self.images.named(), known, fields)
+            known = set().union(*map(stored_names, known))
+        if self.select is not None:
+            _check_known(self.select.named(), known, fields)
+            known = set(self.select.new_names(known).values())
+        _check_known(self.compress.by_field, known, fields)
+
     def application(
         self, *, rename_keys: bool = False, check_images: ImageCheck | None = None, before: Sequence[Step] = ()
     ) -> Application:
@@ -126,6 +148,11 @@ def encoder_versions() -> dict[str, str]:
         with suppress(MissingDependencyError):
             found.update(versions_for({field}))
     return found
+
+
+def _check_known(named: Iterable[str], known: Collection[str], fields: Collection[str]) -> None:
+    if unknown := sorted(set(named).difference(known)):
+        raise OptionError(f"no sample has a field {unknown[0]!r}; the fields are {', '.join(sorted(fields))}")
 
 
 def _seconds(timeout: Any) -> float | None:

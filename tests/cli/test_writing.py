@@ -120,12 +120,12 @@ def test_pack_of_images_that_are_resized_and_encoded(run, images, tmp_path):
     assert "\n  images: 12 encoded, " in done.err
     assert " images/s\n" in done.err
     assert shardpack.open(tmp_path / "out")[0].decode("jpg").size == (16, 12)
-    report = run("pack", images, tmp_path / "png", "--encode", "*=png", "--encode", "seg.png=npy", "--json").json
+    report = run("pack", images, tmp_path / "png", "--encode", "*=webp", "--encode", "jpg=png", "--json").json
     assert report["counts"]["image.encoded"] == report["counts"]["image.grown"] == 12
     assert report["samples_per_field"] == {"json": 12, "png": 12}
     recorded = shardpack.open(tmp_path / "png").manifest.packed_with["options"]
-    assert recorded["encode"] == {"*": "png", "seg.png": "npy"}
-    done = run("pack", images, tmp_path / "kept", "--resize", "short=999", "--keep", "a.jpg", "--first-frame")
+    assert recorded["encode"] == {"*": "webp:q=85", "jpg": "png"}
+    done = run("pack", images, tmp_path / "kept", "--resize", "short=999", "--keep", "json", "--first-frame")
     assert "  images: 12 small enough already, " in done.err
 
 

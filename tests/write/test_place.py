@@ -24,6 +24,8 @@ SAMPLES = {f"a/{i}": {"jpg": bytes([i]) * 10, "txt": b"t"} for i in range(4)}
 class Elsewhere:
     """Packs into another folder than the one it is asked for; all samples are in one split, without a class list."""
 
+    is_new = True
+
     def __init__(self, folder, split="extra"):
         self.store, self.split, self.seen = open_store(folder), split, []
 

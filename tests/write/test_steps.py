@@ -6,9 +6,11 @@ import json
 
 import pytest
 
+import shardpack
 from shardpack.errors import OptionError
 from shardpack.write.image_step import ImageStep
 from shardpack.write.steps import PackSteps
+from tests.fakes import write_files
 
 
 def test_steps_come_in_order():
@@ -80,3 +82,55 @@ def test_versions_are_those_of_what_may_encode():
 def test_bad_options_are_refused(options, says):
     with pytest.raises(OptionError, match=says):
         PackSteps.of(**options)
+
+
+FIELDS = ("depth.png", "jpg", "json", "seg.png")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"images": ImageStep.parse("short=8", {"*": "webp", "seg.png": "npy"}, image="jpg", keep="depth.png")},
+        {"images": ImageStep.parse(encode="npy"), "fields": ["npy", "json"], "rename_field": {"npy": "x.npy"}},
+        {"images": ImageStep.parse(encode="npy"), "compress": {"npy": "zstd"}},
+        {"rename_field": {"json": "label.json"}, "compress": {"label.json": "zstd"}},
+        {"transform": len, "transform_version": "1", "fields": ["new"], "compress": {"other": "zstd"}},
+    ],
+)
+def test_fields_that_are_there_or_will_be_are_known(options):
+    pytest.importorskip("zstandard", reason="zstandard is not installed")
+    PackSteps.of(**options).check_fields(FIELDS)
+
+
+@pytest.mark.parametrize(
+    ("options", "name"),
+    [
+        ({"images": ImageStep.parse("short=8", image="jpeg")}, "jpeg"),
+        ({"images": ImageStep.parse("short=8", nearest="mask2.png")}, "mask2.png"),
+        ({"images": ImageStep.parse("short=8", keep="thumb.jpg")}, "thumb.jpg"),
+        ({"images": ImageStep.parse(encode={"left.jpg": "webp"})}, "left.jpg"),
+        ({"images": ImageStep.parse(encode="webp"), "fields": ["gif"]}, "gif"),
+        ({"compress": {"jsn": "zstd"}}, "jsn"),
+        ({"rename_field": {"json": "label.json"}, "compress": {"json": "zstd"}}, "json"),
+        ({"fields": ["jpg"], "compress": {"json": "zstd"}}, "json"),
+    ],
+)
+def test_a_misspelt_field_is_refused(options, name):
+    pytest.importorskip("zstandard", reason="zstandard is not installed")
+    with pytest.raises(OptionError, match=f"no sample has a field '{name}'; the fields are depth.png, jpg, json, seg"):
+        PackSteps.of(**options).check_fields(FIELDS)
+
+
+def test_packing_asks_for_the_fields_that_options_name(tmp_path):
+    pytest.importorskip("zstandard", reason="zstandard is not installed")
+    image = b"\x89PNG\r\n\x1a\n"
+    source, more = (
+        write_files(tmp_path / name, files)
+        for name, files in (("source", {"a": {"png": image, "json": b"{}"}}), ("more", {"b": {"png": image}}))
+    )
+    out = tmp_path / "out"
+    with pytest.raises(OptionError, match="no sample has a field 'jsn'; the fields are json, png"):
+        shardpack.pack(source, out, jobs=1, compress={"jsn": "zstd"})
+    shardpack.pack(source, out, jobs=1, compress={"json": "zstd"})
+    shardpack.append(more, out, jobs=1)  # compressed as the dataset is, whatever fields there are
+    assert list(shardpack.open(out)["b"]) == ["png"]
