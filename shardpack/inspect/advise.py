@@ -57,7 +57,7 @@ class Advice:
         skipped: Encodings that were not tried, and why.
         recommended: The one that pays.
         reason: Why, in one sentence.
-        pack_seconds: How long all cores take to encode all images in it.
+        pack_seconds: How long all cores take to encode all images, or the disk to take them, whichever is longer.
         upload_seconds: How long the network takes for the result.
         max_shard_bytes: A fitting length of shards.
         overhead: Part of the plain tars that is headers and padding.
@@ -189,7 +189,7 @@ def advise(
         skipped=skipped,
         recommended=best,
         reason=reason,
-        pack_seconds=best.encode_seconds_all * draw.num_images,
+        pack_seconds=max(best.encode_seconds_all * draw.num_images, stored_bytes / hardware.disk),
         upload_seconds=stored_bytes / hardware.network,
         max_shard_bytes=shard_bytes(stored_bytes),
         overhead=draw.overhead,

@@ -54,8 +54,17 @@ def test_figures_are_those_of_the_images(listing):
     assert advice.pack_options() == [
         "--resize", "short=32", "--encode", "jpg:q=90", *advice.pack_options()[4:-2], "--max-shard-bytes", "16MiB",
     ]  # fmt: skip
+    assert advice.pack_seconds == pytest.approx(
+        12 * max(jpg.encode_seconds_all, (jpg.num_bytes + 1024) / HARDWARE.disk)
+    )
     assert advice.upload_seconds == pytest.approx(12 * (jpg.num_bytes + 1024) / HARDWARE.network)
     assert done[-1] == ("try", 8, 8)
+
+
+def test_packing_images_as_they_are_takes_what_the_disk_takes(listing):
+    slow = Hardware(disk=1000, network=1e6)
+    advice = advise(listing, slow, train_size=32, samples=2, seconds=0, jobs=1, encodings=FEW[:1])
+    assert advice.pack_seconds == pytest.approx(12 * (advice.recommended.num_bytes + 1024) / 1000)
 
 
 def test_no_image_is_begun_when_the_time_is_over(listing):
