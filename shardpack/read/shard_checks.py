@@ -156,12 +156,10 @@ def check_length(info: ShardInfo, num_bytes: int) -> None:
         StaleIndexError: The shard has another length than when it was indexed.
     """
     if num_bytes != info.num_bytes:
-        advice = 'if it was written again, rebuild its index with "shardpack index --force"'
-        if num_bytes < info.num_bytes:
-            advice = 'save its whole samples with "shardpack repair"'
+        salvage = ', save its whole samples with "shardpack repair"' if num_bytes < info.num_bytes else ""
         raise StaleIndexError(
-            f"index does not match its shard: expected {info.num_bytes} bytes, got {num_bytes}; restore the shard, or "
-            f"{advice}",
+            f"index does not match its shard: expected {info.num_bytes} bytes, got {num_bytes}; restore the shard{salvage}, or "
+            'if it was written again, rebuild its index with "shardpack index --force"',
             shard=info.name,
         )
 
