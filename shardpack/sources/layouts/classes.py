@@ -5,6 +5,7 @@ cat/0001.jpg, dog/deep/0002.jpg    labels {"label":0,"class":"cat"} and {"label"
 
 from __future__ import annotations
 
+import unicodedata
 from dataclasses import replace
 from itertools import pairwise
 
@@ -79,7 +80,7 @@ def add_class_labels(listing: Listing, folders: FolderClasses, problems: Problem
         problems: Receives the rejected samples.
 
     Raises:
-        SourceError: Two classes would have the same name.
+        SourceError: Two classes would have the same name, or look the same.
     """
     outside = {
         sample: "is not in a class folder; move it into one, or choose the layout 'files' (--layout files)"
@@ -93,6 +94,13 @@ def add_class_labels(listing: Listing, folders: FolderClasses, problems: Problem
     twice = [name for name, other in pairwise(classes) if name == other]
     if twice:
         raise SourceError(f"two class folders would both be called {twice[0]!r}; rename one")
+    form_of = {unicodedata.normalize("NFC", name): name for name in classes}
+    alike = set(classes).difference(form_of.values())
+    if alike:
+        raise SourceError(
+            f"two class folders are called {min(alike)!r} and differ in how Unicode writes it, composed or decomposed; "
+            "give both one name"
+        )
     label_of = {name: compact_json({"label": number, "class": name}) for number, name in enumerate(classes)}
     labels = [None if folder is None else label_of[name_of_folder[folder]] for folder in class_of]
     listing = attach_labels(listing, labels, problems, missing=None)

@@ -127,3 +127,12 @@ def test_if_asked_an_image_beside_splits_is_rejected_and_the_others_keep_their_s
         {"train": 2, "val": 1},
         ["cover.png"],
     )
+
+
+def test_names_that_only_unicode_writes_differently_are_refused():
+    listing = listing_of(["train/cafe\u0301/1.jpg", "val/caf\u00e9/2.jpg"])
+    classes = FolderClasses({key.rpartition("/")[0]: key.split("/")[1] for key in listing.keys})
+    with pytest.raises(
+        SourceError, match="differ in how Unicode writes it, composed or decomposed; give both one name"
+    ):
+        add_class_labels(listing, classes, Problems())
