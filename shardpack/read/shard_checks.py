@@ -158,8 +158,8 @@ def check_length(info: ShardInfo, num_bytes: int) -> None:
     if num_bytes != info.num_bytes:
         salvage = ', save its whole samples with "shardpack repair"' if num_bytes < info.num_bytes else ""
         raise StaleIndexError(
-            f"index does not match its shard: expected {info.num_bytes} bytes, got {num_bytes}; restore the shard{salvage}, or "
-            'if it was written again, rebuild its index with "shardpack index --force"',
+            f"index does not match its shard: expected {info.num_bytes} bytes, got {num_bytes}; restore the shard"
+            f'{salvage}, or if it was written again, rebuild its index with "shardpack index --force"',
             shard=info.name,
         )
 
