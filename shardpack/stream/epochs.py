@@ -18,7 +18,7 @@ from shardpack.read.read_plan import STREAM_LIMITS
 from shardpack.read.shard_reader import LARGE_SAMPLE_BYTES
 from shardpack.runtime.arrays import Integers
 from shardpack.stream.draws import Draws
-from shardpack.stream.limits import CHUNK_BYTES, RUN_BYTES, ReaderSetup, ReadLimits
+from shardpack.stream.limits import CHUNK_BYTES, ReaderSetup, ReadLimits
 from shardpack.stream.mapped_steps import MappedStep, mapped_steps
 from shardpack.stream.plan import Planner, SharingCosts
 from shardpack.stream.reader import Reader, SampleParts
@@ -261,10 +261,7 @@ class EpochReader:
         return not is_shared or self._input.mean_bytes <= LARGE_SAMPLE_BYTES or not self._input.is_remote
 
     def _samples_of_a_chunk(self, limits: ReadLimits) -> int:
-        mean, is_local = self._input.mean_bytes, not self._input.is_remote
-        if mean > LARGE_SAMPLE_BYTES and is_local:
+        mean = self._input.mean_bytes
+        if mean > LARGE_SAMPLE_BYTES and not self._input.is_remote:
             return max(1, 2 * CHUNK_BYTES // mean)  # as many as are planned together: they are in memory
-        return min(
-            max(1, (RUN_BYTES if self._shuffle.is_sequential and is_local else CHUNK_BYTES) // mean),
-            limits.part_samples,
-        )
+        return min(max(1, CHUNK_BYTES // mean), limits.part_samples)

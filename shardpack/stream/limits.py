@@ -9,7 +9,6 @@ from shardpack.runtime.arguments import as_integer
 from shardpack.runtime.sizes import parse_bytes
 
 CHUNK_BYTES = 4 << 20  # per chunk, estimated from the dataset's mean sample
-RUN_BYTES = 2 << 20  # per chunk of neighbours: a third faster than 4 MiB, as the chunk stays in the processor's caches
 MAX_PART_BYTES = 4 << 20  # of payloads that become samples at once; a larger sample comes alone
 DEFAULT_MEMORY_BYTES = 1 << 30  # of loads, per rank
 
