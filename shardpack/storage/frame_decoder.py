@@ -64,8 +64,8 @@ class FrameDecoder:
     def decode_run(
         self,
         data: memoryview,
-        starts: Sequence[int],
-        lengths: Sequence[int],
+        starts: list[int],
+        lengths: list[int],
         *,
         skip: int,
         length: int,
@@ -86,13 +86,10 @@ class FrameDecoder:
         module = zstandard()
         if skip + length > _MAX_RATIO * len(data):
             raise _damaged(f"{len(data)} bytes cannot hold {skip + length}", path, offset)
+        content_size = module.frame_content_size
         try:
-            for at, expected in zip(starts, lengths, strict=True):
-                found = module.frame_content_size(data[at:])
-                if found == UNKNOWN:  # only decompressing tells
-                    return self._decode_each(data, starts, lengths, path, offset)[skip : skip + length]
-                if found != expected:
-                    raise _damaged(f"it holds {found} bytes, the index says {expected}", path, offset + at)
+            if [content_size(data[at:]) for at in starts] != lengths:  # it is damaged, or only decompressing tells
+                return self._decode_each(data, starts, lengths, path, offset)[skip : skip + length]
             with self._own.decompressor.stream_reader(data, read_across_frames=True) as reader:
                 if skip:
                     reader.read(skip)

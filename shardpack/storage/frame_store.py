@@ -12,7 +12,6 @@ from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from itertools import pairwise
 
 import numpy as np
 
@@ -153,13 +152,12 @@ class FrameStore(Wrapper):
         """Return a range out of frames that were read."""
         path, frames = stored.path, stored.frames
         first, stop = _frame_numbers(path, frames, start, length)
-        starts, plain_at = frames.stored_at, frames.plain_at
-        begin = starts[first]
+        begin = frames.stored_at[first]
         return self._decoder.decode_run(
             stored.run(first, stop),
-            [one - begin for one in starts[first:stop]],
-            [after - before for before, after in pairwise(plain_at[first : stop + 1])],
-            skip=start - plain_at[first],
+            (frames.stored[first:stop] - np.uint64(begin)).tolist(),
+            np.diff(frames.plain[first : stop + 1]).tolist(),
+            skip=start - frames.plain_at[first],
             length=length,
             path=path,
             offset=begin,
