@@ -171,7 +171,7 @@ def advise(
             continue
         tried = [trial for trial in found if isinstance(trial, Trial)]
         own = tried[: len(alone)] or tried  # all that one process tried alone may be damaged
-        measured.append(_measured(one, own, tried[len(alone) :], min(jobs, usable_cores()), epochs_of))
+        measured.append(summary_of(one, own, tried[len(alone) :], min(jobs, usable_cores()), epochs_of))
     best, reason = recommend(measured, place, lossless=lossless, centre_crop=centre_crop)
     stored_bytes = draw.num_images * (best.num_bytes + draw.other_bytes)
     compressed = _compressed(draw)
@@ -254,15 +254,15 @@ def _sound(found: Found) -> list[Tried]:
     return [one for one in found if not isinstance(one, Damaged)]
 
 
-def _measured(
+def summary_of(
     encoding: Encoding, alone: Sequence[Trial], together: Sequence[Trial], cores: int, epochs_of: EpochsOf
 ) -> Measured:
-    """Return the mean bytes and median seconds of an encoding's trials, and its epochs.
+    """Return the mean bytes and seconds of an encoding's trials, and its epochs.
 
     With all cores at work each of them is slower, as they share memory and caches. That shows in the processor time.
     """
-    num_bytes = float(np.mean([trial.num_bytes for trial in together]))
-    decode_seconds = _median(trial.decode_seconds for trial in together) / cores
+    num_bytes = _mean(trial.num_bytes for trial in together)
+    decode_seconds = _mean(trial.decode_seconds for trial in together) / cores
     squared_error = sum(trial.squared_error for trial in together)
     num_values = sum(trial.num_values for trial in together)
     return Measured(
@@ -270,18 +270,17 @@ def _measured(
         images=len(together),
         kept=sum(trial.is_kept for trial in together),
         num_bytes=num_bytes,
-        encode_seconds=_median(trial.encode_seconds for trial in alone),
-        decode_seconds=_median(trial.decode_seconds for trial in alone),
-        encode_seconds_all=_median(trial.encode_seconds for trial in together) / cores,
+        encode_seconds=_mean(trial.encode_seconds for trial in alone),
+        decode_seconds=_mean(trial.decode_seconds for trial in alone),
+        encode_seconds_all=_mean(trial.encode_seconds for trial in together) / cores,
         decode_seconds_all=decode_seconds,
         psnr=10 * math.log10(255**2 * num_values / squared_error) if squared_error else None,
         epochs=epochs_of(num_bytes, decode_seconds),
     )
 
 
-def _median(values: Iterable[float]) -> float:
-    """Return what most images take, whatever else the machine did in between."""
-    return float(np.median(list(values)))
+def _mean(values: Iterable[float]) -> float:
+    return float(np.mean(list(values)))
 
 
 def _compressed(draw: Draw) -> dict[int, float]:

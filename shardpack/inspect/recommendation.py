@@ -28,7 +28,7 @@ class Measured:
         images: How many images were tried.
         kept: How many of them stay as they are, since they would become larger.
         num_bytes: Mean stored bytes.
-        encode_seconds, decode_seconds: Medians of one core's time. Decoding is to pixels of the size for training.
+        encode_seconds, decode_seconds: Means of one core's time. Decoding is to pixels of the size for training.
         encode_seconds_all, decode_seconds_all: With all cores at work, as seconds per image of the whole machine.
         psnr: Peak signal-to-noise ratio in dB of the stored pixels; None if they are exact.
         epochs: By place ("disk", "bucket", "memory") the epoch over all images.

@@ -12,8 +12,8 @@ import pytest
 from PIL import Image
 
 from shardpack.errors import SourceError
-from shardpack.inspect.advise import advise, encodings_for
-from shardpack.inspect.encoding_trial import Encoding
+from shardpack.inspect.advise import advise, encodings_for, summary_of
+from shardpack.inspect.encoding_trial import Encoding, Trial
 from shardpack.inspect.epoch_time import Hardware
 from shardpack.runtime.engine import IN_PROCESS
 from shardpack.sources.folder import FolderSource
@@ -65,6 +65,14 @@ def test_packing_images_as_they_are_takes_what_the_disk_takes(listing):
     slow = Hardware(disk=1000, network=1e6)
     advice = advise(listing, slow, train_size=32, samples=2, seconds=0, jobs=1, encodings=FEW[:1])
     assert advice.pack_seconds == pytest.approx(12 * (advice.recommended.num_bytes + 1024) / 1000)
+
+
+def test_seconds_are_those_of_all_images_together():
+    """Most of a folder may be small, and a few large images take nearly all of the time."""
+    trials = [Trial(100, 1.0, seconds, 0.0, 0, is_kept=False) for seconds in (1.0, 1.0, 1.0, 41.0)]
+    one = summary_of(FEW[1], trials[2:], trials, cores=2, epochs_of=lambda *_: {})
+    assert (one.decode_seconds, one.decode_seconds_all) == (21.0, 5.5)
+    assert (one.encode_seconds, one.encode_seconds_all) == (1.0, 0.5)
 
 
 def test_no_image_is_begun_when_the_time_is_over(listing):
