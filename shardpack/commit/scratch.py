@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import platform
 import re
@@ -26,6 +27,7 @@ from shardpack.format.shard_info import ShardInfo
 from shardpack.storage.atomic import NewFile, make_folder
 from shardpack.storage.lock import FolderLock
 
+_TRIES = 100  # to make a folder while others remove it
 _MAX_NAME_BYTES = 200  # per file, leaving room for a suffix; file systems allow 255
 
 
@@ -110,16 +112,23 @@ def new_scratch(parent: str | None) -> tuple[ScratchDir, FolderLock]:
         parent: Folder to create it in; None for the system's temporary folder.
     """
     parent = parent or tempfile.gettempdir()
-    while True:
-        make_folder(parent)
+    for _ in range(_TRIES):
         # Another process may remove the parent while it is empty, and what it takes for abandoned until it is locked.
         with suppress(FileNotFoundError):
-            _remove_abandoned(parent)
-            path = tempfile.mkdtemp(prefix=f"{own_prefix()}{os.getpid()}-", dir=parent)
-            lock = FolderLock(path)
-            if lock.try_acquire(shared=True) and lock.is_current():
-                return ScratchDir(path), lock
-            lock.release()
+            return _new_locked(parent)
+    return _new_locked(parent)
+
+
+def _new_locked(parent: str) -> tuple[ScratchDir, FolderLock]:
+    """Return a new folder and its lock; a FileNotFoundError says that it was removed meanwhile."""
+    make_folder(parent)
+    _remove_abandoned(parent)
+    path = tempfile.mkdtemp(prefix=f"{own_prefix()}{os.getpid()}-", dir=parent)
+    lock = FolderLock(path)
+    if lock.try_acquire(shared=True) and lock.is_current():
+        return ScratchDir(path), lock
+    lock.release()
+    raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
 
 
 def own_prefix() -> str:

@@ -11,15 +11,15 @@ from shardpack.storage.coalesce import MergeLimits
 
 
 def is_cut_from_map(plan: ReadPlan, merging: MergeLimits, *, verify: bool) -> bool:
-    """Return whether to cut a plan's samples from the shard's map; long runs are faster in one read than in faults."""
-    return plan.shard.mapped is not None and not verify and merging is not STREAM_LIMITS and len(plan.member) > 0
+    """Return whether to cut a plan's samples from the shard's map.
 
-
-def prefetch_plan(plan: ReadPlan) -> None:
-    """Announce the ranges of a plan unless they are in memory: page faults of a cold map then overlap."""
+    Long runs are faster in one read than in faults; and what is not in memory is read, so that the requests overlap,
+    and what was cut off the file is an error: its page would end the process.
+    """
     shard = plan.shard
-    if not shard.store.is_cached(shard.path, int(plan.starts[0])):
-        shard.store.prefetch(shard.path, starts=plan.starts.tolist(), lengths=plan.sizes.tolist())
+    if shard.mapped is None or verify or merging is STREAM_LIMITS or not len(plan.member):
+        return False
+    return shard.store.is_cached(shard.path, int((plan.starts + plan.sizes).max()) - 1)
 
 
 def fetch(plans: Sequence[ReadPlan], requests: Sequence[Requests | None]) -> list[list[Any]]:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from shardpack.read.fetch import fetch, is_cut_from_map, prefetch_plan
+from shardpack.read.fetch import fetch, is_cut_from_map
 from shardpack.read.layered_plan import Part, Runs, plan_layered
 from shardpack.read.sample import Sample
 from shardpack.read.shard_cache import ShardCache
@@ -38,14 +38,11 @@ class LayeredPlan:
         self.parts = plan_layered(cache, positions, self._shards, runs, fields)
         self.num_bytes = sum(part.plan.num_bytes for part in self.parts)
 
-    def read(self, *, neighbours: bool) -> list[Sample]:
-        """Return the samples, in order.
-
-        Args:
-            neighbours: Whether the positions mostly follow one another: they are then read in long ranges.
-        """
+    def read(self, *, neighbours: bool, from_maps: bool) -> list[Sample]:
+        """Return the samples, in order. Arguments as for `PlannedReader`."""
         holders: list[Any] = []
-        columns = [self._columns(*one, holders) for one in self._read_parts(neighbours=neighbours)]
+        read = self._read_parts(neighbours=neighbours, from_maps=from_maps)
+        columns = [self._columns(*one, holders) for one in read]
         samples = self._empty()
         if not columns:
             return samples
@@ -60,11 +57,13 @@ class LayeredPlan:
         self._verify(samples)
         return samples
 
-    def _read_parts(self, *, neighbours: bool) -> list[tuple[Part, list[Any], Integers, Integers]]:
+    def _read_parts(self, *, neighbours: bool, from_maps: bool) -> list[tuple[Part, list[Any], Integers, Integers]]:
         """Return for each part its buffers, and (p) in which of them each payload is, and where it begins there."""
         limits = [part.merge_limits(neighbours=neighbours) for part in self.parts]
         requests = [
-            None if is_cut_from_map(part.plan, merging, verify=part.cache.verify) else part.plan.requests(merging)
+            None
+            if from_maps and is_cut_from_map(part.plan, merging, verify=part.cache.verify)
+            else part.plan.requests(merging)
             for part, merging in zip(self.parts, limits, strict=True)
         ]
         plans = [part.plan for part in self.parts]
@@ -72,7 +71,6 @@ class LayeredPlan:
         for part, request, buffers in zip(self.parts, requests, fetch(plans, requests), strict=True):
             plan = part.plan
             if request is None:
-                prefetch_plan(plan)
                 found.append((part, [plan.shard.mapped], np.zeros(len(plan.starts), np.int64), plan.starts))
                 continue
             plan.shard.store.stats.add_used(plan.num_bytes)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from shardpack.errors import ShardpackError
-from shardpack.read.fetch import fetch, is_cut_from_map, prefetch_plan
+from shardpack.read.fetch import fetch, is_cut_from_map
 from shardpack.read.layered_read import LayeredPlan
 from shardpack.read.read_plan import ReadPlan, plan_read
 from shardpack.read.sample import Sample
@@ -27,22 +27,25 @@ MAX_SHARDS_AT_ONCE = 128  # planned together by a stream
 class PlannedReader:
     """Reads samples at many positions; reads are sorted, and merged within a shard. Safe in threads."""
 
-    def __init__(self, cache: ShardCache, fields: tuple[str, ...] | None, *, neighbours: bool = False) -> None:
+    def __init__(
+        self, cache: ShardCache, fields: tuple[str, ...] | None, *, neighbours: bool = False, from_maps: bool = True
+    ) -> None:
         """Read the samples of a dataset.
 
         Args:
             cache: Opens the shards.
             fields: The fields to read; None for all.
             neighbours: Whether the positions mostly follow one another: they are then read in long ranges.
+            from_maps: Whether samples may be cut from maps; without, what is missing in a file is an error.
         """
-        self._cache, self._fields, self._neighbours = cache, fields, neighbours
+        self._cache, self._fields, self._neighbours, self._from_maps = cache, fields, neighbours, from_maps
 
     def read(self, positions: Integers) -> list[Sample]:
         """Return the samples at positions of the whole dataset, in that order; repeats are allowed."""
         order, ascending = _sorted(positions)
         samples: list[Sample] = []
         for runs in self._cache.shard_list.groups(ascending):
-            samples.extend(self._plan(ascending, runs).read(neighbours=self._neighbours))
+            samples.extend(self._plan(ascending, runs).read(neighbours=self._neighbours, from_maps=self._from_maps))
         return _in_order(samples, order)
 
     def read_small(self, positions: Integers, *, max_bytes: int) -> list[Sample] | None:
@@ -54,7 +57,7 @@ class PlannedReader:
         plan = self._plan(ascending, runs)
         if len(positions) > 1 and plan.num_bytes > max_bytes:
             return None
-        return _in_order(plan.read(neighbours=self._neighbours), order)
+        return _in_order(plan.read(neighbours=self._neighbours, from_maps=self._from_maps), order)
 
     def parts(self, positions: Integers, *, max_bytes: int) -> Iterator[Iterable[Sample]]:
         """Yield the samples at some positions in parts of one sample, or at most `max_bytes` of payloads.
@@ -68,7 +71,7 @@ class PlannedReader:
                 yield part
                 del part  # before the next one is read
         except ShardpackError:
-            alone, rest = PlannedReader(self._cache, self._fields), positions[done:]
+            alone, rest = PlannedReader(self._cache, self._fields, from_maps=False), positions[done:]
             yield chain.from_iterable(alone.read(rest[at : at + 1]) for at in range(len(rest)))
 
     def _halves(self, positions: Integers, *, max_bytes: int) -> Iterator[list[Sample]]:
@@ -113,12 +116,12 @@ class _PlainPlan:
     def num_bytes(self) -> int:
         return sum(plan.num_bytes for plan in self._plans)
 
-    def read(self, *, neighbours: bool) -> list[Sample]:
-        """Return the samples, in order: cut from maps where possible, the others read concurrently."""
+    def read(self, *, neighbours: bool, from_maps: bool) -> list[Sample]:
+        """Return the samples, in order: cut from maps where that is allowed and best, the others read concurrently."""
         verify, plans = self._cache.verify, self._plans
         limits = [plan.merge_limits(neighbours=neighbours) for plan in plans]
         requests = [
-            None if is_cut_from_map(plan, merging, verify=verify) else plan.requests(merging)
+            None if from_maps and is_cut_from_map(plan, merging, verify=verify) else plan.requests(merging)
             for plan, merging in zip(plans, limits, strict=True)
         ]
         fetched = fetch(plans, requests)
@@ -126,7 +129,6 @@ class _PlainPlan:
         for plan, request, buffers, (_, begin, end) in zip(plans, requests, fetched, self._runs, strict=True):
             positions = self._ascending[begin:end].tolist()
             if request is None:
-                prefetch_plan(plan)
                 samples.extend(_cut(plan, [plan.shard.mapped], None, plan.starts, positions, verify=False))
                 continue
             plan.shard.store.stats.add_used(plan.num_bytes)

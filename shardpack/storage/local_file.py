@@ -154,14 +154,13 @@ class LocalFile:
                 os.posix_fadvise(self._descriptor, start, length, os.POSIX_FADV_WILLNEED)
 
     def is_cached(self, start: int) -> bool:
-        """Return whether the byte at `start` is in the page cache; True if the system cannot tell."""
+        """Return whether the byte at `start` exists and is in the page cache; where the system cannot tell, it is."""
         if not _HAS_HINTS:
-            return True
+            return start < os.fstat(self._descriptor).st_size
         try:
-            os.preadv(self._descriptor, [bytearray(1)], start, os.RWF_NOWAIT)
+            return os.preadv(self._descriptor, [bytearray(1)], start, os.RWF_NOWAIT) == 1  # 0 behind the end
         except OSError:
             return False  # EAGAIN, or a file system without this probe: then a hint does no harm
-        return True
 
 
 _HAS_HINTS = hasattr(os, "posix_fadvise") and hasattr(os, "preadv") and hasattr(os, "RWF_NOWAIT")

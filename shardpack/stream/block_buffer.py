@@ -165,7 +165,7 @@ def pack_block(
     start, end = span(plan)
     if mapped and end - start <= max_bytes:
         map_ = cache.map(shard).mapped
-        if map_ is not None and store.is_cached(shard.path, start):
+        if map_ is not None and is_in_memory(plan, start, end):
             return BlockBuffer(map_view(map_) if views else map_, _bounds(plan, 0), plan.fields, 0, shard.keys)
     if len(plan.fields) != shard.width or end - start > max_bytes:
         return None  # the range has unwanted fields, or is longer than a block may be
@@ -208,6 +208,12 @@ def check_payloads(plan: ReadPlan, views: Sequence[memoryview], owner: Integers 
 def span(plan: ReadPlan) -> tuple[int, int]:
     """Return where in its shard the first payload of a plan begins and the last one ends."""
     return int(plan.starts.min()), int((plan.starts + plan.sizes).max())
+
+
+def is_in_memory(plan: ReadPlan, start: int, end: int) -> bool:
+    """Return whether a range of a plan's shard may be cut from a map: a page behind the end would end the process."""
+    path, store = plan.shard.path, plan.shard.store
+    return store.is_cached(path, start) and store.is_cached(path, end - 1)
 
 
 def _bounds(plan: ReadPlan, start: int) -> Integers:

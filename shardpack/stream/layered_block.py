@@ -20,7 +20,7 @@ from shardpack.read.shard_reader import map_view
 from shardpack.runtime.arrays import Integers, each_of
 from shardpack.runtime.threads import call_all
 from shardpack.storage.buffer_pool import view_of
-from shardpack.stream.block_buffer import check_payloads, span
+from shardpack.stream.block_buffer import check_payloads, is_in_memory, span
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -159,7 +159,7 @@ def _how_to_read(part: Part, *, mapped: bool, views: bool) -> _Read:
     start, end = span(plan)
     if mapped and not part.cache.verify:
         map_ = part.cache.map(shard).mapped
-        if map_ is not None and shard.store.is_cached(shard.path, start):
+        if map_ is not None and is_in_memory(plan, start, end):
             buffers = [map_view(map_) if views else map_]
             return _Read(part, lambda: buffers, None, plan.starts, 0)
     if (len(plan.fields) == shard.width or part.reads_gaps) and 2 * plan.stored_bytes >= end - start:

@@ -89,6 +89,7 @@ class LoadReader:
         self._input, self._cache, self._fields = stream_input, stream_input.cache, stream_input.wanted_fields
         self._neighbours, self._views = setup.neighbours, setup.views
         self._planned = PlannedReader(self._cache, self._fields, neighbours=setup.neighbours)
+        self._alone = PlannedReader(self._cache, self._fields, neighbours=setup.neighbours, from_maps=False)
         self._planned_block = PlannedReader(self._cache, self._fields, neighbours=True)
         self._max_bytes = _MAX_LOAD_BLOCKS * setup.load_bytes
         self._most_bytes = max(self._max_bytes, setup.memory_bytes // 4)  # however well a shard is compressed
@@ -108,7 +109,7 @@ class LoadReader:
 
     def read_alone(self, positions: Integers) -> Iterator[Iterable[Sample]]:
         """Yield samples that no load holds, in parts."""
-        return self._planned.parts(positions, max_bytes=MAX_PART_BYTES)
+        return self._alone.parts(positions, max_bytes=MAX_PART_BYTES)
 
     def _in_one_buffer(self, load: Load) -> Content | None:
         """Read a load whose samples follow one another in one shard; None if another way is better."""

@@ -48,6 +48,15 @@ def test_without_a_choice_it_is_in_the_temporary_folder(tmp_path, monkeypatch):
     lock.release()
 
 
+@pytest.mark.skipif(os.name == "nt", reason="a working directory cannot be deleted")
+def test_where_none_can_be_made_that_is_an_error(tmp_path, monkeypatch):
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    with pytest.raises(FileNotFoundError):
+        new_scratch(".")
+
+
 def test_what_killed_packers_left_is_removed(tmp_path):
     old = abandoned(tmp_path, dead_process())
     scratch, lock = new_scratch(str(tmp_path))

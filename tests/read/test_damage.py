@@ -290,6 +290,19 @@ def test_a_shard_cut_short_while_it_is_open(folder):
     assert caught.value.path == SHARDS[0]
 
 
+@pytest.mark.parametrize("fields", [None, ["bin"]], ids=["all", "some"])
+@pytest.mark.parametrize("shuffle", ["none", "blocks"])
+def test_a_shard_cut_short_while_it_is_streamed(folder, shuffle, fields):
+    ds = shardpack.open(folder)
+    stream = ds.stream(shuffle=shuffle, fields=fields, window_blocks=1, partitions=1)
+    assert len(list(stream)) == len(SAMPLES)
+    with open(folder / SHARDS[0], "r+b") as file:
+        file.truncate(3 * BLOCK)
+    with pytest.raises(CorruptShardError, match="truncated") as caught:
+        list(stream)
+    assert caught.value.path == SHARDS[0]
+
+
 @pytest.mark.parametrize("remote", [False, True])
 def test_a_tar_that_was_replaced_by_one_of_the_same_layout_is_not_read(folder, tmp_path, remote):
     """Before its index was read, whose checksum would else tell the two apart."""

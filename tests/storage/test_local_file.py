@@ -137,6 +137,14 @@ def test_hints_do_not_change_what_is_read(store, monkeypatch):
     assert hinted == ([(5, 10), (300, 20)] if local_file._HAS_HINTS else [])
 
 
+@pytest.mark.parametrize("can_tell", [True, False])
+def test_what_lies_behind_the_end_is_not_in_memory(store, monkeypatch, can_tell):
+    if not can_tell:
+        monkeypatch.setattr(local_file, "_HAS_HINTS", False)
+    store.get_range("a.bin", start=0, length=len(DATA))
+    assert not store.is_cached("a.bin", len(DATA))
+
+
 @pytest.mark.skipif(not hasattr(os, "RWF_NOWAIT"), reason="this system cannot tell what is cached")
 def test_a_file_is_dropped_from_the_page_cache(tmp_path):
     path = tmp_path / "x"

@@ -29,6 +29,18 @@ def reader_of(store, *, fields=None, **setup):
     return LoadReader(shardpack.open(store).stream_input(fields), ReaderSetup(**setup))
 
 
+@pytest.mark.parametrize("load_id", [BLOCK, RUN], ids=["block", "run"])
+def test_what_is_cut_off_a_shard_is_not_cut_from_its_map(tmp_path, load_id):
+    folder = write(tmp_path, SAMPLES)
+    reader = reader_of(LocalStore(folder), neighbours=True)
+    load = Load(load_id, np.arange(40))
+    (tar,) = folder.glob("*.tar")
+    assert isinstance(reader.read(load), Buffered)
+    with open(tar, "rb+") as file:
+        file.truncate(10_000)
+    assert isinstance(reader.read(load), ReadAlone)
+
+
 def load(load_id, *positions):
     return Load(load_id, np.array(positions, np.int64))
 
