@@ -11,11 +11,11 @@ import json
 import os
 import secrets
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing, suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, fields
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from xxhash import xxh3_128_hexdigest
@@ -45,6 +45,9 @@ from shardpack.storage.url import is_url
 from shardpack.write.pack import Packable, pack_source
 from shardpack.write.report import PackReport
 from shardpack.write.request import PackRequest
+
+if TYPE_CHECKING:
+    from shardpack.table.packed_rows import PackedRows
 
 _INDEXES_AT_ONCE = 8
 _NOT_FOR_APPEND = frozenset(("steps", "force", "part", "split"))
@@ -107,8 +110,8 @@ def append_source(
         digest = _digest(source, base, request, split)
         with base.begin("append", run_digest=digest, single_writer=single_writer) as transaction:
             current = base.of(transaction)
-            with closing(current):
-                return call(current, reconcile=reconcile, began=began).commit(transaction)
+            with closing(current), _packed_rows(current, request) as rows:
+                return call(current, reconcile=reconcile, began=began, rows=rows).commit(transaction)
 
 
 def _request(manifest: Manifest, options: Mapping[str, Any]) -> PackRequest:
@@ -143,6 +146,18 @@ def _digest(source: Packable, base: EditBase, request: PackRequest, split: str |
     return xxh3_128_hexdigest(json.dumps([what, split, sorted(said.items())]).encode("utf-8", "surrogatepass"))
 
 
+@contextmanager
+def _packed_rows(base: EditBase, request: PackRequest) -> Iterator[PackedRows | None]:
+    """Yield what makes rows of shards on their way to a bucket; None in a folder, and without a label table."""
+    if base.store.folder is not None or not base.manifest.table:
+        yield None
+        return
+    from shardpack.table.packed_rows import rows_before_upload
+
+    with rows_before_upload(request.work_dir) as rows:
+        yield rows
+
+
 def _listed(source: object) -> str | None:
     """Return a digest of which samples a dataset, view, stream or mix has, in which order; None for anything else."""
     from shardpack.stream.stream import Stream  # appending a folder needs nothing that streams
@@ -171,9 +186,10 @@ class _Append:
         same_classes: bool,
         reconcile: bool,
         began: float,
+        rows: PackedRows | None = None,
     ) -> None:
         self._source, self._request, self._base, self._began = source, request, base, began
-        self._duplicates = DuplicateKeys(base, on_duplicate)
+        self._rows, self._duplicates = rows, DuplicateKeys(base, on_duplicate)
         is_dataset = hasattr(source, "listing")
         self._is_listed = is_dataset or isinstance(source, (str, os.PathLike))
         self._options: dict[str, Any] = {
@@ -182,6 +198,7 @@ class _Append:
             "takes_labels": request.fields is None or not LABEL_FIELDS.isdisjoint(request.fields),
             "renumbers": reconcile or not is_dataset,
             "announce": request.announce,
+            "rows": rows,
         }
 
     def dry_run(self) -> AppendReport:
@@ -333,7 +350,7 @@ class _Append:
             naming = Naming(place.classes, added.splits(whole, base.manifest.num_samples))
             update = updated_table(
                 base,
-                Change(naming, appended=cache),
+                Change(naming, appended=cache, packed=self._rows),
                 put=transaction.put,
                 work_dir=self._request.work_dir,
                 progress=self._request.progress,

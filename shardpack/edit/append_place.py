@@ -8,8 +8,9 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from shardpack.commit.bucket_target import no_check
+from shardpack.commit.bucket_target import no_check, no_look
 from shardpack.commit.namespace_target import NamespaceTarget
 from shardpack.commit.open_target import target_of
 from shardpack.commit.target import Target
@@ -27,6 +28,9 @@ from shardpack.storage.protocols import Store, WritableStore
 from shardpack.storage.subfolder import subfolder
 from shardpack.write.number_step import NumberClasses
 from shardpack.write.place import Incoming
+
+if TYPE_CHECKING:
+    from shardpack.table.packed_rows import PackedRows
 
 _SHOWN = 5
 
@@ -54,6 +58,7 @@ class AppendPlace:
         takes_labels: bool = True,
         renumbers: bool = True,
         announce: Announce,
+        rows: PackedRows | None = None,
     ) -> None:
         """Add to a generation of a dataset.
 
@@ -67,19 +72,23 @@ class AppendPlace:
             takes_labels: Whether labels are among the fields that are packed.
             renumbers: Whether labels may be changed to have the numbers of the dataset; otherwise that is an error.
             announce: Told what is appended to what.
+            rows: Takes each shard on its way to a bucket, for the label table.
         """
         self._base, self._duplicates, self._tag, self._folder, self._check = base, duplicates, tag, folder, check
         self._split, self._announce = split, announce
         self._same_classes, self._takes_labels, self._renumbers = same_classes, takes_labels, renumbers
+        self._rows = rows
         self.store: WritableStore = base.store
         self.classes = base.manifest.classes
         self.is_checked = False
 
     def target(self, *, work_dir: str | os.PathLike[str] | None = None, shared: bool = False) -> Target:
         """Return a target in which a new dataset becomes shards of this one."""
-        check = self._check
+        check, look = self._check, no_look if self._rows is None else self._rows.add
         inner = target_of(subfolder(self.store, self._folder), work_dir=work_dir, shared=shared, check=check)
-        outer = self._base.target if self.store.folder is not None else target_of(self.store, shared=True, check=check)
+        outer = self._base.target
+        if self.store.folder is None:
+            outer = target_of(self.store, shared=True, check=check, look=look)
         return NamespaceTarget(outer, inner, tag=self._tag, location=self.location[0])
 
     @property
@@ -161,6 +170,8 @@ class AppendPlace:
         """Tell what is appended to what, and which classes are new."""
         manifest = self._base.manifest
         self.classes = None if classes is None else tuple(classes)
+        if self._rows is not None:
+            self._rows.classes = self.classes
         new = self.new_classes
         said = f"; new classes: {_shown(new)}" if new else ""
         count = f"{manifest.num_visible:,} sample{'s' * (manifest.num_visible != 1)}"

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from shardpack.commit.open_target import target_of
@@ -17,12 +16,11 @@ from shardpack.commit.target import Target
 from shardpack.edit.base import open_base
 from shardpack.edit.table import make_table
 from shardpack.sources.listing import Listing
-from shardpack.storage.atomic import make_folder
 from shardpack.storage.open import Writable, as_writable
 from shardpack.storage.protocols import WritableStore
 from shardpack.storage.url import is_url
 from shardpack.table.libraries import pyarrow_module
-from shardpack.table.packed_rows import PackedRows
+from shardpack.table.packed_rows import PackedRows, rows_before_upload
 from shardpack.write.pack import Packable, pack_source
 from shardpack.write.place import Incoming, NewDataset
 from shardpack.write.report import PackReport
@@ -45,11 +43,7 @@ def pack_with_table(
     place = rows = None
     with ExitStack() as stack:
         if not isinstance(out, (str, os.PathLike)) or is_url(out):
-            work_dir = None if request.work_dir is None else os.fspath(request.work_dir)
-            if work_dir is not None:
-                make_folder(work_dir)
-            folder = stack.enter_context(TemporaryDirectory(prefix="shardpack-rows-", dir=work_dir))
-            rows = PackedRows(folder)
+            rows = stack.enter_context(rows_before_upload(request.work_dir))
             place = _PlaceWithRows(as_writable(out, storage_options), rows)
         report = pack_source(source, out, request, place=place)
         if not (request.dry_run or report.missing_shards):

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from itertools import takewhile
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -24,6 +25,7 @@ from shardpack.storage.open import Writable
 from shardpack.table.build import FILE_ROWS, Built, finished_files, part_paths, write_rows
 from shardpack.table.libraries import pyarrow_module
 from shardpack.table.packed_rows import PackedRows
+from shardpack.table.rows import Naming
 from shardpack.table.tasks import rows_of_dataset
 from shardpack.table.update import named
 
@@ -109,7 +111,7 @@ def make_table(
         if transaction.complete or (base.manifest.table and not force):
             return _report(base, began, done=True)
         _refuse_empty(base)
-        if packed is not None and packed.has_all(base.cache):
+        if packed is not None and packed.has_all(base.cache.shard_list, base.manifest.classes):
             jobs = 1
         with _workplace(base, transaction, work_dir) as work:
             jobs = _default_jobs(base) if jobs is None else jobs
@@ -185,9 +187,10 @@ def _build(
     finished = finished_files(work.folder)
     with start_workers(jobs) as engine:
         if packed is not None and not finished:
-            rows = packed.rows(base.cache, engine)
+            naming = Naming(base.manifest.classes, base.cache.splits)
+            rows = packed.rows(base.cache.shard_list, naming, partial(rows_of_dataset, base.cache, engine))
         else:
-            rows = rows_of_dataset(base.cache, engine, first=sum(file.num_rows for file, _ in finished))
+            rows = rows_of_dataset(base.cache, engine, sum(file.num_rows for file, _ in finished))
         return write_rows(
             rows,
             work.folder,

@@ -7,22 +7,23 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator
-from contextlib import closing
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 
 from shardpack.errors import ShardpackError
 from shardpack.format.assemble import encode_dataset, encode_shard
 from shardpack.format.checksum import crc32c
-from shardpack.format.layout import index_path, is_index_path
+from shardpack.format.layout import is_index_path, shard_of_index
 from shardpack.format.shard_index import parse_index
 from shardpack.format.shard_info import ShardInfo
 from shardpack.read.open_dataset import shards_of
 from shardpack.read.shard_cache import ShardCache
-from shardpack.runtime.engine import Engine
+from shardpack.storage.atomic import make_folder
 from shardpack.storage.local import LocalStore
 from shardpack.storage.locations import LocationOptions
 from shardpack.storage.overlay import OverlayStore
@@ -30,7 +31,6 @@ from shardpack.table.build import FILE_BYTES, FILE_ROWS, all_positions, read_row
 from shardpack.table.libraries import parquet_module, pyarrow_module
 from shardpack.table.rows import Naming, Rows, SplitNumbers, split_column
 from shardpack.table.schema import MAX_LABELS, types_of
-from shardpack.table.tasks import rows_of_dataset
 
 # Many rows that are longer than these end a file of the table by their bytes, which depend on how they come.
 _MAX_BYTES = FILE_BYTES * 3 // 4
@@ -56,7 +56,7 @@ class PackedRows:
         self._folder, self._max_bytes, self._max_row_bytes = folder, max_bytes, max_row_bytes
         self._counting = threading.Lock()
         self._num_bytes, self._has_long_rows = 0, False
-        self._indexes: dict[str, bytes] = {}  # of shards whose tars are still to come
+        self._indexes: dict[str, bytes] = {}  # by name of the shard; of those whose tars are still to come
         self._kept: dict[tuple[str, int | None], str] = {}  # name and checksum of a shard -> file with its rows
 
     def add(self, name: str, path: Path) -> None:
@@ -65,9 +65,10 @@ class PackedRows:
         A shard whose rows are not kept, because its labels do not parse for example, is read once it is published.
         """
         if is_index_path(name):
-            self._indexes[name] = path.read_bytes()
+            _, shard = shard_of_index(name)
+            self._indexes[shard] = path.read_bytes()
             return
-        data = self._indexes.pop(index_path(name), None)
+        data = self._indexes.pop(name, None)
         if data is None:
             return
         info, _ = encode_shard(name, parse_index(data, name=name))
@@ -86,32 +87,50 @@ class PackedRows:
             self._num_bytes += num_bytes
             self._has_long_rows |= num_bytes > self._max_row_bytes * info.num_samples
 
-    def has_all(self, cache: ShardCache) -> bool:
-        """Return whether no shard of a dataset has to be read."""
-        return all(self._file(cache, info) is not None for info in cache.shard_list)
+    def has_all(self, shards: Iterable[ShardInfo], classes: tuple[str, ...] | None) -> bool:
+        """Return whether none of the published shards has to be read; `classes` as for `Naming`."""
+        return all(self._file(info, classes) is not None for info in shards)
 
-    def rows(self, cache: ShardCache, engine: Engine) -> Iterator[Rows]:
-        """Yield the rows of all samples in order: the same as `rows_of_dataset`, which makes those not kept.
+    def rows(
+        self, shards: Iterable[ShardInfo], naming: Naming, read: Callable[[int, int], Iterator[Rows]], *, first: int = 0
+    ) -> Iterator[Rows]:
+        """Yield the rows of all samples of some shards in order: the same as if all were read.
 
         Args:
-            cache: The dataset that was published.
-            engine: Reads the shards that other processes have delivered.
+            shards: As they were published.
+            naming: Classes and splits of the dataset that was published.
+            read: Called as read(begin, end); returns the rows of these samples of the shards, of which some are not
+                kept: other processes, or an earlier run, delivered them.
+            first: Stored position of the first sample.
         """
-        first = end = 0
-        for info in cache.shard_list:
-            if (path := self._file(cache, info)) is not None:
-                yield from rows_of_dataset(cache, engine, first=first, end=end)
-                yield _read(path, end, cache.splits)
-                first = end + info.num_samples
+        begin = end = 0
+        for info in shards:
+            if (path := self._file(info, naming.classes)) is not None:
+                yield from read(begin, end)
+                yield _read(path, first + end, naming.splits)
+                begin = end + info.num_samples
             end += info.num_samples
-        yield from rows_of_dataset(cache, engine, first=first, end=end)
+        yield from read(begin, end)
 
-    def _file(self, cache: ShardCache, info: ShardInfo) -> str | None:
-        if cache.manifest.classes != self.classes:  # rows have other names of classes
+    def _file(self, info: ShardInfo, classes: tuple[str, ...] | None) -> str | None:
+        if classes != self.classes:  # rows have other names of classes
             return None
         if self._has_long_rows and self._num_bytes > self._max_bytes:
             return None
         return self._kept.get((info.name, info.crc32c))
+
+
+@contextmanager
+def rows_before_upload(work_dir: str | os.PathLike[str] | None) -> Iterator[PackedRows]:
+    """Yield rows that are kept in a new folder, which is deleted at the end.
+
+    Args:
+        work_dir: Local folder, made if it is missing, in which this one is. Default: the temporary folder.
+    """
+    if work_dir is not None:
+        make_folder(os.fspath(work_dir))
+    with TemporaryDirectory(prefix="shardpack-rows-", dir=work_dir) as folder:
+        yield PackedRows(folder)
 
 
 def _one_shard(info: ShardInfo, index: bytes, path: Path) -> ShardCache:

@@ -19,7 +19,7 @@ TASK_ROWS = 8 * BATCH_ROWS
 
 
 def rows_of_dataset(
-    cache: ShardCache, engine: Engine, *, first: int = 0, end: int | None = None, task_rows: int = TASK_ROWS
+    cache: ShardCache, engine: Engine, first: int = 0, end: int | None = None, *, task_rows: int = TASK_ROWS
 ) -> Iterator[Rows]:
     """Yield the rows of samples in order; the same rows with any engine, and behind any first one.
 

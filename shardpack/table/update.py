@@ -30,6 +30,7 @@ from shardpack.storage.local import LocalStore
 from shardpack.storage.protocols import Store
 from shardpack.table.build import BATCH_ROWS, FILE_ROWS, Built, all_positions, read_rows, write_rows
 from shardpack.table.libraries import pyarrow_module
+from shardpack.table.packed_rows import PackedRows
 from shardpack.table.parquet import TablePart, write_file
 from shardpack.table.read_table import LabelTable, TableFiles, latest_rows
 from shardpack.table.rows import Naming, Rows, split_column
@@ -58,6 +59,7 @@ class Change:
     Attributes:
         naming: Classes and splits after the edit.
         appended: The samples that come behind the last one, as a dataset of their own; None: `edited` has them.
+        packed: Rows that were made while `appended` was packed; of samples that have one there nothing is read.
         edited: The dataset as it is after the edit, to read what changed.
         changed: (n) stored positions of the samples whose labels or images changed, ascending; read from `edited`.
         new_splits: Whether samples that were there before are in other splits.
@@ -65,6 +67,7 @@ class Change:
 
     naming: Naming
     appended: ShardCache | None = None
+    packed: PackedRows | None = None
     edited: ShardCache | None = None
     changed: Integers | None = None
     new_splits: bool = False
@@ -170,9 +173,14 @@ class _Updater:
 
     def _appended_rows(self) -> Iterator[Rows] | None:
         change, count = self._change, self._manifest.num_samples
-        if change.appended is not None:
-            pieces = all_positions(change.appended.manifest.num_samples)
-            return read_rows(change.appended, pieces, change.naming, first=count)
+        if (appended := change.appended) is not None:
+
+            def read(begin: int, end: int) -> Iterator[Rows]:
+                return read_rows(appended, all_positions(end, first=begin), change.naming, first=count)
+
+            if change.packed is None:
+                return read(0, appended.manifest.num_samples)
+            return change.packed.rows(appended.shard_list, change.naming, read, first=count)
         if change.edited is not None and (end := change.edited.manifest.num_samples) > count:
             return read_rows(change.edited, all_positions(end, first=count), change.naming)
         return None

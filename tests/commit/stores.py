@@ -57,6 +57,29 @@ class WatchedStore(MemoryStore):
         return [name for what, name in self.log if what == "put" and name.endswith(suffix)]
 
 
+class ReadStore(WatchedStore):
+    """Also tells which objects were read."""
+
+    def __init__(self):
+        super().__init__()
+        self.read: list[str] = []
+
+    def get_range(self, path, *, start, length):
+        self.read.append(path)
+        return super().get_range(path, start=start, length=length)
+
+    def get(self, path, *, max_bytes=None):
+        self.read.append(path)
+        return super().get(path, max_bytes=max_bytes)
+
+    def map(self, path):
+        self.read.append(path)
+        return super().map(path)
+
+    def payload_reads(self):
+        return [name for name in self.read if name.endswith((".tar", ".tar.zst"))]
+
+
 class KilledError(BaseException):
     """The process is gone, as far as the code under test is concerned."""
 

@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 import pytest
 from hypothesis import given, settings
@@ -24,7 +25,7 @@ from shardpack.errors import (
 )
 from shardpack.storage.open import open_store
 from tests.buckets import FakeBucket, serve
-from tests.commit.stores import KilledError, WatchedStore, heal, kill_at
+from tests.commit.stores import KilledError, ReadStore, WatchedStore, heal, kill_at
 from tests.conftest import image_folder
 from tests.fakes import file_contents as contents
 from tests.fakes import write_files
@@ -462,8 +463,8 @@ def test_an_error_in_the_source_changes_nothing(base):
 # -- kills, other editors, requests --------------------------------------------------------------
 
 
-def bucket_with(dataset):
-    store = WatchedStore()
+def bucket_with(dataset, store=None):
+    store = store or WatchedStore()
     for name, data in contents(dataset).items():
         store.put(name, data)
     return store
@@ -710,6 +711,58 @@ def test_the_label_table_has_the_new_rows(tmp_path):
     pieces = LabelTable.open(open_store(tmp_path / "ds"), found.manifest).pieces(names)
     rows = [row for _, _, columns in pieces for row in zip(*(columns[name].to_pylist() for name in names), strict=True)]
     assert rows == [("a", 1, None), ("b", 2, None), ("c", None, 3)]
+
+
+@pytest.fixture
+def tabled(tmp_path):
+    """A dataset with a label table and splits, and classes of images to append."""
+    shardpack.pack(image_folder(tmp_path / "old", per_class=2), tmp_path / "ds", max_shard_samples=3, with_table=True)
+    shardpack.split(tmp_path / "ds", {"train": 0.5, "val": 0.5})
+    return tmp_path / "ds", image_folder(tmp_path / "new", ("bird", "cow"), 3)
+
+
+@pytest.mark.parametrize(
+    ("is_listed", "options"), [(True, {}), (True, {"compress": {"shards": "zstd:1"}, "encode": "png"}), (False, {})]
+)
+def test_the_rows_of_a_bucket_are_those_of_a_folder_and_nothing_is_read_back(tabled, tmp_path, is_listed, options):
+    dataset, images = tabled
+    files = sorted(images.glob("*/*.jpg"))
+    samples = [(f"more/{n}", {"jpg": path.read_bytes(), "json": {"label": 1}}) for n, path in enumerate(files)]
+    source = images if is_listed else samples
+    store = bucket_with(dataset, ReadStore())
+    shardpack.append(source, store.url, work_dir=tmp_path / "work", **options)
+    assert store.payload_reads() == []
+    shardpack.append(source, dataset, **options)
+    found, expected = store.contents(), contents(dataset)
+    if not is_listed:  # each call for a bucket has names of its own for its shards
+        found, expected = ({n: f[n] for n in f if n.endswith(".parquet")} for f in (found, expected))
+    assert found == expected
+    assert not list((tmp_path / "work").iterdir())
+    rows = shardpack.open(store.url).table(["position", "class", "split"])
+    assert rows["position"].to_pylist() == list(range(rows.num_rows))
+    assert None not in rows["class"].to_pylist() + rows["split"].to_pylist()
+
+
+def test_rows_are_read_back_where_an_earlier_run_delivered_the_shards(tabled):
+    dataset, images = tabled
+    shutil.copytree(dataset, dataset.with_name("expected"))
+    shardpack.append(images, dataset.with_name("expected"), jobs=1)
+    read_back = set()
+    for step in range(4, 100, 3):
+        store = bucket_with(dataset, ReadStore())
+        kill_at(store, step)
+        with suppress(KilledError):
+            shardpack.append(images, store.url, jobs=1)
+        delivered = {name for name in store.contents() if "-g000004-" in name and name.endswith(".tar")}
+        heal(store)
+        if shardpack.open(store.url).manifest.generation == 4:
+            break
+        store.read.clear()
+        shardpack.append(images, store.url, jobs=1)
+        assert set(store.payload_reads()) <= delivered
+        read_back.update(store.payload_reads())
+        assert store.contents() == contents(dataset.with_name("expected"))
+    assert read_back
 
 
 def test_samples_fall_into_splits_by_their_hash(tmp_path):

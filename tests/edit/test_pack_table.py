@@ -6,32 +6,9 @@ import pytest
 
 import shardpack
 from shardpack.errors import DecodeError
-from tests.commit.stores import KilledError, WatchedStore, heal, kill_at
+from tests.commit.stores import KilledError, ReadStore, WatchedStore, heal, kill_at
 from tests.conftest import image_folder
 from tests.fakes import file_contents
-
-
-class ReadStore(WatchedStore):
-    """Also tells which objects were read."""
-
-    def __init__(self):
-        super().__init__()
-        self.read: list[str] = []
-
-    def get_range(self, path, *, start, length):
-        self.read.append(path)
-        return super().get_range(path, start=start, length=length)
-
-    def get(self, path, *, max_bytes=None):
-        self.read.append(path)
-        return super().get(path, max_bytes=max_bytes)
-
-    def map(self, path):
-        self.read.append(path)
-        return super().map(path)
-
-    def payload_reads(self):
-        return [name for name in self.read if name.endswith((".tar", ".tar.zst"))]
 
 
 @pytest.fixture

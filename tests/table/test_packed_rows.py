@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from shardpack.format.layout import index_path
 from shardpack.format.splits import Splits
 from shardpack.runtime.engine import IN_PROCESS
-from shardpack.table.packed_rows import PackedRows
+from shardpack.table.packed_rows import PackedRows, rows_before_upload
+from shardpack.table.rows import Naming
 from shardpack.table.tasks import rows_of_dataset
 from tests.table.datasets import cache_of, labelled, one_table, positions
 
@@ -27,6 +30,15 @@ def packed(folder, scratch, *, but=(), classes=("a", "b"), **limits):
     return rows
 
 
+def has_all(rows, cache):
+    return rows.has_all(cache.shard_list, cache.manifest.classes)
+
+
+def rows_of(rows, cache):
+    naming = Naming(cache.manifest.classes, cache.splits)
+    return rows.rows(cache.shard_list, naming, partial(rows_of_dataset, cache, IN_PROCESS))
+
+
 def table_of(rows):
     table, types = one_table(list(rows))
     return table.to_pylist(), list(types.items())
@@ -38,8 +50,8 @@ def test_rows_are_those_of_the_dataset(tmp_path, compress, missing):
     folder = labelled(tmp_path / "ds", LABELS, max_shard_samples=4, classes=["a", "b"], compress=compress)
     cache = cache_of(folder)
     rows = packed(folder, tmp_path / "rows", but=[cache.shard_list[number].name for number in missing])
-    assert rows.has_all(cache) == (not missing)
-    assert table_of(rows.rows(cache, IN_PROCESS)) == table_of(rows_of_dataset(cache, IN_PROCESS))
+    assert has_all(rows, cache) == (not missing)
+    assert table_of(rows_of(rows, cache)) == table_of(rows_of_dataset(cache, IN_PROCESS))
 
 
 def test_no_shard_is_opened_whose_rows_are_kept(tmp_path):
@@ -48,7 +60,7 @@ def test_no_shard_is_opened_whose_rows_are_kept(tmp_path):
     expected = table_of(rows_of_dataset(cache_of(folder), IN_PROCESS))
     for tar in Path(folder).glob("*.tar"):
         tar.unlink()
-    assert table_of(rows.rows(cache_of(folder), IN_PROCESS)) == expected
+    assert table_of(rows_of(rows, cache_of(folder))) == expected
 
 
 def test_splits_are_those_of_the_published_dataset(tmp_path):
@@ -56,22 +68,22 @@ def test_splits_are_those_of_the_published_dataset(tmp_path):
     cache = cache_of(folder)
     numbers = [0, 0, 0, 1, 1, 0, 0, 0, 1, 1]
     cache.splits = Splits.of_numbers(["train", "val"], positions(*numbers))
-    found = one_table(list(packed(folder, tmp_path / "rows", classes=None).rows(cache, IN_PROCESS)))[0]
+    found = one_table(list(rows_of(packed(folder, tmp_path / "rows", classes=None), cache)))[0]
     assert found["split"].to_pylist() == [("train", "val")[n] for n in numbers]
     assert found["position"].to_pylist() == list(range(10))
 
 
 def test_other_classes_or_other_shards_are_read(tmp_path):
     folder = labelled(tmp_path / "ds", LABELS, max_shard_samples=4, classes=["a", "b"])
-    assert not packed(folder, tmp_path / "rows", classes=("b", "a")).has_all(cache_of(folder))
+    assert not has_all(packed(folder, tmp_path / "rows", classes=("b", "a")), cache_of(folder))
     other = labelled(tmp_path / "other", [{"m": 1}] * 10, max_shard_samples=4, classes=["a", "b"])
-    assert not packed(folder, tmp_path / "more").has_all(cache_of(other))
+    assert not has_all(packed(folder, tmp_path / "more"), cache_of(other))
 
 
 @pytest.mark.parametrize("labels", [[b"{"], [{f"n{n}": 1 for n in range(600)}]], ids=["damaged", "many"])
 def test_rows_that_would_not_be_the_same_are_not_kept(tmp_path, labels):
     folder = labelled(tmp_path / "ds", labels)
-    assert not packed(folder, tmp_path / "rows", classes=None).has_all(cache_of(folder))
+    assert not has_all(packed(folder, tmp_path / "rows", classes=None), cache_of(folder))
 
 
 @pytest.mark.parametrize(
@@ -80,7 +92,7 @@ def test_rows_that_would_not_be_the_same_are_not_kept(tmp_path, labels):
 def test_many_long_rows_are_read(tmp_path, max_bytes, max_row_bytes, kept):
     folder = labelled(tmp_path / "ds", LABELS, max_shard_samples=4)
     rows = packed(folder, tmp_path / "rows", classes=None, max_bytes=max_bytes, max_row_bytes=max_row_bytes)
-    assert rows.has_all(cache_of(folder)) == kept
+    assert has_all(rows, cache_of(folder)) == kept
 
 
 def test_a_tar_without_its_index_is_let_by(tmp_path):
@@ -88,4 +100,38 @@ def test_a_tar_without_its_index_is_let_by(tmp_path):
     rows = PackedRows(str(tmp_path / "rows"))
     rows.add("shard-000000.tar", Path(folder, "shard-000000.tar"))
     rows.add("rejected.jsonl", Path(folder, "missing"))
-    assert not rows.has_all(cache_of(folder))
+    assert not has_all(rows, cache_of(folder))
+
+
+def test_rows_of_samples_behind_others(tmp_path):
+    folder = labelled(tmp_path / "ds", LABELS, max_shard_samples=4)
+    naming = Naming(None, Splits.of_numbers(["train", "val"], positions(*[0] * 103, *[1] * 7)))
+    shards = cache_of(folder).shard_list
+    found = one_table(list(packed(folder, tmp_path / "rows", classes=None).rows(shards, naming, no_rows, first=100)))[0]
+    assert found["position"].to_pylist() == list(range(100, 110))
+    assert found["split"].to_pylist() == [*["train"] * 3, *["val"] * 7]
+
+
+def no_rows(begin, end):
+    assert begin == end
+    return iter(())
+
+
+def test_an_index_of_another_location_is_that_of_the_shard(tmp_path):
+    folder = labelled(tmp_path / "ds", LABELS, classes=["a", "b"])
+    (info,) = cache_of(folder).shard_list
+    rows = packed(folder, tmp_path / "rows", but=[info.name])
+    rows.add(index_path(info.name, 3), Path(folder, info.index_path))
+    rows.add(info.name, Path(folder, info.name))
+    assert has_all(rows, cache_of(folder))
+
+
+def test_the_folder_of_rows_is_deleted(tmp_path):
+    folder = labelled(tmp_path / "ds", LABELS)
+    with rows_before_upload(tmp_path / "new" / "work") as rows:
+        for info in cache_of(folder).shard_list:
+            rows.add(info.index_path, Path(folder, info.index_path))
+            rows.add(info.name, Path(folder, info.name))
+        assert has_all(rows, cache_of(folder))
+        assert list((tmp_path / "new" / "work").iterdir())
+    assert not list((tmp_path / "new" / "work").iterdir())
