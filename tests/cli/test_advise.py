@@ -62,6 +62,9 @@ def test_a_plot(run, photos):
     done = run("advise", photos / "in", *FAST, "--plot", path)
     assert done.code == 1
     assert "--force" in done.err
+    done = run("advise", photos / "in", *FAST, "--plot", path.with_suffix(".jpg"))
+    assert done.code == 2
+    assert "--plot draws a PNG" in done.err
 
 
 def test_wrong_arguments(run, photos, tmp_path):

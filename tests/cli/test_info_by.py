@@ -38,6 +38,8 @@ def test_info_by(run, tmp_path):
         (["--by", "class", "--plot", "nowhere/x.png"], 1, "cannot draw into 'nowhere/x.png': there is no folder"),
         (["--by", "class", "--plot", ".", "--force"], 1, "'.' is a folder; name a file in it"),
         (["--by", "class", "--plot", ""], 2, "--plot names no file"),
+        (["--by", "class", "--plot", "a b.jpg"], 2, "ends in .png, got 'a b.jpg'; write --plot 'a b.png'"),
+        (["--by", "class", "--plot", "x/png"], 2, "ends in .png, got 'x/png'; write --plot x/png.png"),
         (["--by", "class", "--force"], 2, "--force replaces the file of --plot"),
         (["--by", "class", "--urls"], 2, "--urls is not for --by"),
         (["--by", "class", "--shards"], 2, "--shards is not for --by"),

@@ -254,6 +254,7 @@ def test_a_plot_that_cannot_be_written_is_one_line(run, packed, tmp_path):
         (["--class-from", "name"], "--class-from"),
         (["--seed", "x"], "--seed"),
         (["--force"], "--force replaces the file of --plot"),
+        (["--plot", "order.svg"], "--plot draws a PNG"),
         (["--compare", "--plot", "x.png"], "--plot is for one order"),
         (["--compare", "--partitions", "2"], "--partitions is for one order"),
         (["--balance", "class", "--window-blocks", "2"], "--window-blocks is for shuffled orders"),
