@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from itertools import accumulate
@@ -19,8 +20,9 @@ from typing import Any
 import numpy as np
 
 from shardpack.codecs.label_types import merge_members
-from shardpack.errors import OptionError
+from shardpack.errors import OptionError, ShardpackError
 from shardpack.format.manifest import Manifest, TableFile
+from shardpack.read.open_dataset import load_manifest
 from shardpack.runtime.arrays import Integers
 from shardpack.storage.protocols import Store
 from shardpack.table.libraries import pyarrow_module
@@ -89,16 +91,13 @@ class LabelTable:
         """Open the files of a dataset's table; costs one or two requests for each.
 
         Raises:
-            OptionError: The dataset has no table, or no samples.
+            OptionError: This generation of the dataset has no table, or no samples.
             ShardNotFoundError, CorruptIndexError, UnsupportedVersionError: A file cannot be read.
         """
         if not manifest.num_samples:
             raise OptionError(f"the dataset in {store.location!r} has no samples, so no label table; append some")
         if not manifest.table:
-            raise OptionError(
-                f'the dataset in {store.location!r} has no label table; make one with "shardpack table '
-                f'{store.location}"'
-            )
+            raise OptionError(_without_table(store, manifest))
         return cls.of_files(TableFiles.of(manifest), partial(TablePart, store))
 
     @classmethod
@@ -144,6 +143,18 @@ class LabelTable:
 
     def _columns(self, part: TablePart, columns: Sequence[str]) -> Any:
         return _columns(part, columns, self.types)
+
+
+def _without_table(store: Store, manifest: Manifest) -> str:
+    """Return what to say of a generation that has no table. Costs a read of the newest manifest."""
+    with suppress(ShardpackError):
+        _, newest = load_manifest(store)
+        if newest.table and newest.generation > manifest.generation:
+            return (
+                f"generation {manifest.generation} of the dataset in {store.location!r} has no label table; generation "
+                f"{newest.generation}, the newest, has one: open that, without generation (--generation)"
+            )
+    return f'the dataset in {store.location!r} has no label table; make one with "shardpack table {store.location}"'
 
 
 def _columns(part: TablePart, columns: Sequence[str], types: Types) -> Any:

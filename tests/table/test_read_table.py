@@ -148,6 +148,16 @@ def test_datasets_without_a_table(tmp_path, samples, advice):
         shardpack.open(tmp_path).where("true")
 
 
+def test_an_earlier_generation_without_a_table_names_the_one_that_has_it(tmp_path):
+    shardpack.pack([("a", {"json": {"n": 1}})], tmp_path)
+    shardpack.table(tmp_path)
+    with pytest.raises(OptionError, match=r"generation 1 of .* has no label table; generation 2, the newest, has one"):
+        shardpack.open(tmp_path, generation=1).where("true")
+    (tmp_path / ".shardpack/manifest.json").write_text("damaged")
+    with pytest.raises(OptionError, match="make one with"):
+        shardpack.open(tmp_path, generation=1).where("true")
+
+
 def test_columns_that_are_not_there(tmp_path):
     table = LabelTable([part_of(tmp_path, 0, [(0, {"a": 1})])], [])
     table.check_columns(["a", "key"])
