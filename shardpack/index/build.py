@@ -329,9 +329,14 @@ class TarIndexer:
     def _label_table(
         self, shards: Sequence[ShardInfo], splits: Splits | None, previous: Generation
     ) -> tuple[TableFile, ...]:
-        """Return the label table of the previous generation if it is there, and has the rows of these shards."""
+        """Return the label table of the previous generation if it is there, and has the rows of these shards.
+
+        Without checksums nothing tells whether a label has changed.
+        """
         manifest = previous.manifest
         if previous.shards is None or list(previous.shards.values()) != list(shards):
+            return ()
+        if any(info.crc32c is None for info in shards):
             return ()
         file = None if splits is None else encode_splits_file(splits, generation=manifest.generation)[0]
         if (file and file.crc32c) != (manifest.splits and manifest.splits.crc32c):

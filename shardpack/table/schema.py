@@ -130,7 +130,8 @@ def arrow_type(kind: LabelType) -> Any:
 def _arrow_type(pa: Any, kind: LabelType) -> Any:
     if kind.name == "list":
         assert kind.element is not None
-        return pa.list_(_arrow_type(pa, kind.element))
+        # Named as in Parquet, and not "item" as Arrow does: so what is read back has the type that was written.
+        return pa.list_(pa.field("element", _arrow_type(pa, kind.element)))
     if kind.name == "object":
         return pa.struct([(name, _arrow_type(pa, one)) for name, one in kind.members])
     if kind.name in ("int", "long"):

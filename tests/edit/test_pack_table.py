@@ -34,7 +34,7 @@ def test_nothing_is_read_back(photos, tmp_path, options):
 
 
 def test_samples_of_an_iterable(tmp_path):
-    samples = [(f"{n}", {"json": {"label": n % 2, "n": n}}) for n in range(9)]
+    samples = [(f"{n}", {"json": {"label": n % 2, "n": n, "boxes": [[n, 1]]}}) for n in range(9)]
     shardpack.pack(samples, tmp_path / "out", max_shard_samples=4, classes=["a", "b"], with_table=True)
     store = ReadStore()
     shardpack.pack(samples, store.url, max_shard_samples=4, classes=["a", "b"], with_table=True)

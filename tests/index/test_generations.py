@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import pickle
+import shutil
 
 import pytest
 
@@ -246,6 +247,15 @@ def test_other_splits_drop_the_table(tabled):
     assert shardpack.index(tabled, force=True).table_dropped
     assert shardpack.open(tabled).manifest.table == ()
     assert not shardpack.index(tabled, force=True).table_dropped, "there was none"
+
+
+def test_without_checksums_the_table_is_dropped(tmp_path):
+    """A label may have changed, in a tar of the same layout."""
+    shardpack.pack([("a", {"bin": bytes(3 << 20), "json": b"{}"})], tmp_path)  # so large that only headers are read
+    shutil.rmtree(tmp_path / ".shardpack")
+    shardpack.index(tmp_path, checksums=False)
+    shardpack.table(tmp_path)
+    assert shardpack.index(tmp_path, checksums=False, force=True).table_dropped
 
 
 @pytest.mark.parametrize("change", ["another tar", "other fields", "lost"])

@@ -15,7 +15,10 @@ from shardpack.table.rows import Naming
 from shardpack.table.tasks import rows_of_dataset
 from tests.table.datasets import cache_of, labelled, one_table, positions
 
-LABELS = [{"label": n % 2, "n": n if n != 7 else "x", **({"late": 1.5} if n == 8 else {})} for n in range(10)]
+LABELS = [
+    {"label": n % 2, "n": n if n != 7 else "x", "boxes": [[n, 1]], **({"late": 1.5} if n == 8 else {})}
+    for n in range(10)
+]
 
 
 def packed(folder, scratch, *, but=(), classes=("a", "b"), **limits):
