@@ -27,7 +27,7 @@ from shardpack.format.shard_info import ShardInfo
 from shardpack.storage.atomic import NewFile, make_folder
 from shardpack.storage.lock import FolderLock
 
-_TRIES = 100  # to make a folder while others remove it
+_TRIES = 10  # to make a folder and lock it, before others remove it
 _MAX_NAME_BYTES = 200  # per file, leaving room for a suffix; file systems allow 255
 
 

@@ -21,7 +21,6 @@ from shardpack.runtime.arrays import Integers
 from shardpack.storage.coalesce import MergeLimits
 
 Runs = Sequence[tuple[int, int, int]]  # (shard number, begin, end) of positions that are in one shard
-_Taken = dict[str, npt.NDArray[np.bool_] | None]  # field -> (n) whether a later layer has it; None if all have it there
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -78,22 +77,22 @@ def plan_layered(
     Raises:
         CorruptIndexError: The positions of a layer are damaged.
     """
-    taken: _Taken = {}
+    taken = _Taken(len(positions))
     parts = []
     for layer in reversed(wanted_layers(cache, fields)):
         own, at = found_in(layer, positions)
         of_layer = list(layer.cache.shard_list.runs(own))
         layer_shards = layer.cache.load(number for number, _, _ in of_layer)
         for shard, (_, begin, end) in zip(layer_shards, of_layer, strict=True):
-            planned = _plan(shard, own[begin:end] - shard.first, layer.given(fields), at[begin:end], taken)
-            part = Part(layer.cache, *planned)
+            rows = own[begin:end] - shard.first
+            part = taken.without(layer.cache, shard, rows, layer.given(fields), at[begin:end])
             if not layer.positions.is_checked:
                 _compare_keys(cache, positions, part)
-            _take(part, taken, len(positions))
+            taken.add(part)
             parts.append(part)
     for shard, (_, begin, end) in zip(shards, runs, strict=True):
-        planned = _plan(shard, positions[begin:end] - shard.first, fields, np.arange(begin, end), taken)
-        parts.append(Part(cache, *planned))
+        rows = positions[begin:end] - shard.first
+        parts.append(taken.without(cache, shard, rows, fields, np.arange(begin, end)))
     return [part for part in parts if len(part.plan.member)]
 
 
@@ -118,24 +117,46 @@ def found_in(layer: Layer, positions: Integers) -> tuple[Integers, Integers]:
     return own, at
 
 
-def _plan(
-    shard: ShardReader, rows: Integers, fields: tuple[str, ...] | None, at: Integers, taken: _Taken
-) -> tuple[ReadPlan, Integers, bool]:
-    """Return what to read of one shard, without what is taken: `Part.plan`, `Part.at` and `Part.has_gaps`."""
-    asked = shard.fields if fields is None else [field for field in shard.fields if field in fields]
-    left: list[str] = []
-    partly: dict[str, npt.NDArray[np.bool_]] = {}
-    for field in asked:
-        if field not in taken:
+class _Taken:
+    """Which payloads of some samples later layers have, by field."""
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+        self._by_all: set[str] = set()  # fields that later layers have of each sample
+        self._by_some: dict[str, npt.NDArray[np.bool_]] = {}  # other fields -> (n) of which samples
+
+    def add(self, part: Part) -> None:
+        """Add the payloads of a part."""
+        plan = part.plan
+        for field in plan.fields:
+            if part.is_grid and len(part.at) == self._count:
+                self._by_all.add(field)
+                continue
+            rows = slice(None) if part.is_grid else plan.owner[plan.field == plan.shard.fields.index(field)]
+            self._by_some.setdefault(field, np.zeros(self._count, bool))[part.at[rows]] = True
+
+    def without(
+        self, cache: ShardCache, shard: ShardReader, rows: Integers, fields: tuple[str, ...] | None, at: Integers
+    ) -> Part:
+        """Return what to read of some rows of one shard, without what is taken; `at` as in `Part`."""
+        asked = shard.fields if fields is None else [field for field in shard.fields if field in fields]
+        left: list[str] = []
+        partly: dict[str, npt.NDArray[np.bool_]] = {}
+        for field in asked:
+            if field in self._by_all:
+                continue
+            if field in self._by_some:
+                is_taken = self._by_some[field][at]
+                if is_taken.all():
+                    continue
+                if is_taken.any():
+                    partly[field] = is_taken
             left.append(field)
-        elif (is_taken := taken[field]) is not None and not (of_rows := is_taken[at]).all():
-            left.append(field)
-            if of_rows.any():
-                partly[field] = of_rows
-    plan = plan_read(shard, rows, tuple(left))
-    if partly:
-        plan = _without(plan, partly)
-    return plan, at, len(asked) == shard.width and (len(left) < len(asked) or bool(partly))
+        plan = plan_read(shard, rows, tuple(left))
+        if partly:
+            plan = _without(plan, partly)
+        has_gaps = len(asked) == shard.width and (len(left) < len(asked) or bool(partly))
+        return Part(cache, plan, at, has_gaps)
 
 
 def _without(plan: ReadPlan, taken: Mapping[str, npt.NDArray[np.bool_]]) -> ReadPlan:
@@ -147,17 +168,6 @@ def _without(plan: ReadPlan, taken: Mapping[str, npt.NDArray[np.bool_]]) -> Read
     return ReadPlan(
         plan.shard, plan.fields, plan.rows, plan.owner[keep], plan.member[keep], plan.starts[keep], plan.sizes[keep]
     )
-
-
-def _take(part: Part, taken: _Taken, count: int) -> None:
-    """Mark the payloads of a part as taken."""
-    plan = part.plan
-    for field in plan.fields:
-        if part.is_grid and len(part.at) == count:
-            taken[field] = None
-        elif (is_taken := taken.setdefault(field, np.zeros(count, bool))) is not None:
-            rows = slice(None) if part.is_grid else plan.owner[plan.field == plan.shard.fields.index(field)]
-            is_taken[part.at[rows]] = True
 
 
 def _compare_keys(base: ShardCache, positions: Integers, part: Part) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import secrets
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from types import MappingProxyType
@@ -15,7 +16,7 @@ from shardpack.storage.local_file import start_writeback
 
 _NO_LINKS = frozenset((errno.EPERM, errno.EACCES, errno.EMLINK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EXDEV))
 _LARGE_BYTES = 1 << 20  # the kernel collects smaller writes by itself
-_TRIES_TO_MAKE = 100  # of four threads that only make and remove one folder, none needed more
+_TRIES_AT_ONCE, _TRIES_TO_MAKE = 10, 50  # a folder that others remove; the later ones a moment apart
 
 
 @contextmanager
@@ -190,10 +191,12 @@ def _link_or_claim(temporary: str, path: str) -> None:
 
 def make_folder(path: str) -> None:
     """Create a folder and those above it unless they exist; another process may remove empty ones meanwhile."""
-    for _ in range(_TRIES_TO_MAKE):
+    for number in range(_TRIES_TO_MAKE):
         with suppress(FileExistsError, FileNotFoundError):  # removed between two steps of makedirs
             os.makedirs(path, exist_ok=True)
             return
+        if number >= _TRIES_AT_ONCE:
+            time.sleep(0.001)
     os.makedirs(path, exist_ok=True)
 
 
