@@ -17,10 +17,10 @@ from typing import Any
 
 from shardpack.codecs.field_types import parse_json
 from shardpack.errors import DecodeError, MissingDependencyError, SourceError
+from shardpack.sources.csv_dialect import FILE_NAME, blanks_are_no_values, column_names, delimiter_of
 from shardpack.sources.source import Problems
 from shardpack.sources.spaced_tables import spaced_table
 
-FILE_NAME = "file_name"
 Record = tuple[str, int, dict[str, Any]]  # (table, line or row number, values by column)
 
 # Only text that a number reproduces: not "007", which may be a postcode, and not more digits than int64 or float64
@@ -44,6 +44,7 @@ class TableText:
         data: All of its bytes.
         key: The column that names images.
         delimiter: Of CSV: what is between cells; " " for any white space.
+        skip_blanks: Of CSV: whether blanks in front of a cell are no part of it.
         header: Of CSV: whether the first line has the names of the columns; otherwise these are `columns`, or "0", "1",
             ... if that is empty.
     """
@@ -52,6 +53,7 @@ class TableText:
     data: bytes
     key: str = FILE_NAME
     delimiter: str = ","
+    skip_blanks: bool = False
     header: bool = True
     columns: tuple[str, ...] = ()
 
@@ -72,13 +74,9 @@ def table_text(name: str, data: bytes) -> TableText:
     if table.kind != "csv":
         return table
     if (spaced := spaced_table(name, data)) is not None:
-        return replace(table, data=spaced.data, delimiter=" ", header=False, columns=spaced.columns)
-    first = data[:_HEAD_BYTES].lstrip().partition(b"\n")[0].decode("utf-8-sig", errors="replace")
-    tabs = name.lower().endswith(".tsv")
-    delimiter = (
-        "\t" if tabs else next((mark for mark in ",\t;|" if mark in first), " " if name.endswith(".txt") else ",")
-    )
-    return replace(table, delimiter=delimiter)
+        return replace(table, data=spaced.data, delimiter=" ", skip_blanks=True, header=False, columns=spaced.columns)
+    delimiter = delimiter_of(name, data)
+    return replace(table, delimiter=delimiter, skip_blanks=blanks_are_no_values(data, delimiter))
 
 
 def head(table: TableText, limit: int) -> tuple[list[str], list[list[Any]]]:
@@ -104,10 +102,10 @@ def _head(table: TableText, limit: int) -> tuple[list[str], list[list[Any]]]:
     if table.kind == "csv":
         text = table.data[:_HEAD_BYTES].decode("utf-8-sig", errors="replace")
         whole = text if len(table.data) <= _HEAD_BYTES else text[: text.rfind("\n") + 1]
-        reader = csv.reader(io.StringIO(whole, newline=""), **_dialect(table.delimiter))
+        reader = csv.reader(io.StringIO(whole, newline=""), **_dialect(table))
         lines = list(islice(filter(None, reader), limit + 1))
         if table.header:
-            return (list(map(str.strip, lines[0])), lines[1:]) if lines else ([], [])
+            return (column_names(lines[0]), lines[1:]) if lines else ([], [])
         return list(table.columns or map(str, range(max(map(len, lines), default=0)))), lines
     records = _head_records(table, max(limit, 1))  # the columns are those of the rows
     names = list(dict.fromkeys(name for record in records for name in record))
@@ -146,11 +144,11 @@ def _named_values(table: TableText, name: str) -> Iterator[tuple[str, Any]]:
             None,
             csv.reader(
                 io.TextIOWrapper(io.BytesIO(table.data), "utf-8-sig", "replace", newline=""),
-                **_dialect(table.delimiter),
+                **_dialect(table),
             ),
         )
-        columns = next(lines, []) if table.header else table.columns
-        chosen = [(number, column.strip()) for number, column in enumerate(columns) if column.strip().lower() == name]
+        columns = column_names(next(lines, [])) if table.header else table.columns
+        chosen = [(number, column) for number, column in enumerate(columns) if column.strip().lower() == name]
         yield from ((column, None) for _, column in chosen)
         if chosen:
             yield from ((column, line[number]) for line in lines for number, column in chosen if number < len(line))
@@ -223,7 +221,7 @@ def _check_columns(table: TableText, columns: Sequence[str]) -> None:
 
 
 def csv_records(tables: Sequence[TableText], problems: Problems) -> Iterator[Record]:
-    """Yield the records of CSV tables: UTF-8, quotes as in RFC 4180, commas or what the table says, with blanks behind.
+    """Yield the records of CSV tables: UTF-8, quotes as in RFC 4180, commas or what the table says.
 
     An empty cell becomes null. The other cells of a column, in all tables together, become ints if all of
     them are ints; else floats, if all are numbers; else text. A number that conversion would change ("007",
@@ -270,8 +268,8 @@ class _CsvColumn:
         return int if self._are_ints else float if self._are_floats else str
 
 
-def _dialect(delimiter: str) -> dict[str, Any]:
-    return {"delimiter": delimiter, "skipinitialspace": True}
+def _dialect(table: TableText) -> dict[str, Any]:
+    return {"delimiter": table.delimiter, "skipinitialspace": table.skip_blanks}
 
 
 def _csv_columns(table: TableText) -> list[str]:
@@ -284,7 +282,7 @@ def _csv_columns(table: TableText) -> list[str]:
     first = next((cells for _, cells in _csv_lines(table)), None)
     if first is None:
         raise SourceError(f"{table.name} is empty; expected a header line with a column {table.key!r}")
-    columns = list(map(str.strip, first)) if table.header else list(table.columns or map(str, range(len(first))))
+    columns = column_names(first) if table.header else list(table.columns or map(str, range(len(first))))
     _check_columns(table, columns)
     return columns
 
@@ -305,7 +303,7 @@ def _csv_lines(table: TableText) -> Iterator[tuple[int, list[str]]]:
     """Yield (line number, cells) of each line that is not blank. Raises as `csv_records`."""
     text = io.TextIOWrapper(io.BytesIO(table.data), encoding="utf-8-sig", newline="")
     # Strict, because otherwise a quote that is never closed silently swallows the rest of the file.
-    reader = csv.reader(text, strict=True, **_dialect(table.delimiter))
+    reader = csv.reader(text, strict=True, **_dialect(table))
     line = 1
     try:
         for cells in reader:

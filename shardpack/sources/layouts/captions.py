@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from shardpack.errors import SourceError
+from shardpack.sources.csv_dialect import FILE_NAME
 from shardpack.sources.image_files import group_files
 from shardpack.sources.image_paths import ImagePaths
 from shardpack.sources.json_labels import attach_labels, compact_json
@@ -26,7 +27,7 @@ from shardpack.sources.layouts.table_columns import NEARLY_ALL, caption_column, 
 from shardpack.sources.layouts.table_rows import sample_of
 from shardpack.sources.listing import Listing
 from shardpack.sources.source import Problems
-from shardpack.sources.table_formats import FILE_NAME, TableText, head, records_of, table_text
+from shardpack.sources.table_formats import TableText, head, records_of, table_text
 from shardpack.sources.tree import Folder, Tree
 
 _NUMBERED = re.compile(rb"(?P<name>[^\t\n#]+)#\d+\t(?P<caption>[^\n]*)")

@@ -20,6 +20,7 @@ from typing import Any
 
 from shardpack.errors import OptionError, SourceError
 from shardpack.format.split_names import split_names_problem
+from shardpack.sources.csv_dialect import FILE_NAME
 from shardpack.sources.label_text import TEXTS, texts_among
 from shardpack.sources.layouts.any_tables import (
     EXAMINED_ROWS,
@@ -47,7 +48,6 @@ from shardpack.sources.listing import Listing
 from shardpack.sources.source import Problems
 from shardpack.sources.splits import SPLIT_NAMES
 from shardpack.sources.table_formats import (
-    FILE_NAME,
     TableText,
     distinct_values,
     head,
