@@ -13,6 +13,7 @@ from shardpack.sources.layouts.describe import describe
 from shardpack.sources.layouts.layout import BY_NAME, Found, Layout, LayoutOptions
 from shardpack.sources.layouts.leftovers import ask_about_labels, ignore_files, leave_out, leftovers
 from shardpack.sources.layouts.sidecars import SidecarFiles, few_have_sidecars
+from shardpack.sources.layouts.table import Table, says_no_class
 from shardpack.sources.listing import Listing
 from shardpack.sources.source import Listed, Problems
 from shardpack.sources.tree import Tree
@@ -39,7 +40,7 @@ def find_layout(tree: Tree, layout: str, options: LayoutOptions) -> Found:
     candidates = [found for each in _LAYOUTS if (found := each.find(tree, options)) is not None]
     try:
         best = choose(candidates)
-        _ask_about_classes(tree, best, candidates)
+        _ask_about_classes(tree, best, candidates, options)
     except SourceError:
         if options.ask:
             raise
@@ -47,17 +48,22 @@ def find_layout(tree: Tree, layout: str, options: LayoutOptions) -> Found:
     return best
 
 
-def _ask_about_classes(tree: Tree, best: Found, candidates: Iterable[Found]) -> None:
-    """Raise a question if the best are label files that fewer than half of the images have, beside class folders."""
-    if best.layout != SidecarFiles.name or best.rank != BY_NAME:
-        return
+def _ask_about_classes(tree: Tree, best: Found, candidates: Iterable[Found], options: LayoutOptions) -> None:
+    """Raise a question if class folders are beside the best, and that may not be meant to replace them.
+
+    So it is with label files that fewer than half of the images have, and with tables that nobody named and that say
+    splits, or values between spaces, but no class.
+    """
     classes = next((one for one in candidates if one.layout == ClassFolders.name and not one.question), None)
-    if classes is None or len({*classes.memory.class_of.values()} - {None}) < 2 or not few_have_sidecars(tree):
+    if classes is None or len({*classes.memory.class_of.values()} - {None}) < 2:
         return
-    raise SourceError(
-        f"the source may be {best.title}, which fewer than half of the images have, or {classes.title}; say which: "
-        f"--layout {best.layout} or --layout {classes.layout}"
-    )
+    if best.layout == SidecarFiles.name and best.rank == BY_NAME and few_have_sidecars(tree):
+        titles = f"{best.title}, which fewer than half of the images have, or {classes.title}"
+    elif best.layout == Table.name and options.table is None and says_no_class(best):
+        titles = f"{best.title}, which says no class, or {classes.title}"
+    else:
+        return
+    raise SourceError(f"the source may be {titles}; say which: --layout {best.layout} or --layout {classes.layout}")
 
 
 def choose(candidates: Iterable[Found]) -> Found:

@@ -136,6 +136,14 @@ def two_in_one_folder(tables: Sequence[str]) -> str:
     return ""
 
 
+def says_no_class(found: Found) -> bool:
+    """Return whether the tables that were found say splits alone, or are text files without a column of classes."""
+    uses: Sequence[TableUse] = found.memory[0]
+    has_values = any(use.others for use in uses)
+    kind = any(use.table.columns for use in uses) if has_values else any(use.split_column for use in uses)
+    return kind and all(use.label is None for use in uses)
+
+
 def _has_captions(table: TableText, images: NamedImages) -> bool:
     """Return whether a table is one for the layout of captions."""
     columns = head(table, 1)[0]

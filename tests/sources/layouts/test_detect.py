@@ -10,8 +10,10 @@ from shardpack.errors import OptionError, SourceError
 from shardpack.sources.layouts import LAYOUTS
 from shardpack.sources.layouts.detect import LAYOUT_CHOICES, choose, find_layout
 from shardpack.sources.layouts.layout import Found, LayoutOptions
+from shardpack.sources.scan import scan
+from shardpack.sources.source import Problems
 from shardpack.sources.tree import Tree
-from tests.sources.trees import files_of
+from tests.sources.trees import IMAGE, files_of, write_tree
 
 found = st.builds(
     Found,
@@ -66,3 +68,29 @@ def test_label_files_of_few_images_in_class_folders_are_a_question():
     assert find_layout(Tree(files_of(names)), "auto", LayoutOptions(ask=False)).layout == "files"
     throughout = sorted([*names, "dog/2.txt"])
     assert find_layout(Tree(files_of(throughout)), "auto", LayoutOptions()).layout == "files"
+
+
+@pytest.mark.parametrize(
+    ("name", "header", "cells", "asks"),
+    [
+        ("list_eval_partition.txt", "", " 0", True),
+        ("list_eval_partition.csv", "image_id,partition\n", ",0", True),
+        ("split.csv", "image_id,split\n", ",train", True),
+        ("list_attr.txt", "4\nBald Young\n", " 1 -1", True),
+        ("identity_celeba.txt", "", " 28", False),
+        ("labels.csv", "image_id,kind,split\n", ",x,train", False),
+        ("values.csv", "image_id,weight,height\n", ",1,2", False),
+    ],
+)
+def test_tables_without_classes_beside_class_folders_are_a_question(tmp_path, name, header, cells, asks):
+    images = [f"{'ab'[number % 2]}/im{number}.jpg" for number in range(4)]
+    rows = "".join(f"{image.partition('/')[2]}{cells}\n" for image in images)
+    source = write_tree(tmp_path, {**dict.fromkeys(images, IMAGE), name: header + rows})
+    tree = Tree(scan(source, Problems()))
+    if asks:
+        with pytest.raises(SourceError, match="which says no class, or class folders; say which: --layout table or "):
+            find_layout(tree, "auto", LayoutOptions())
+    else:
+        assert find_layout(tree, "auto", LayoutOptions()).layout == "table"
+    assert find_layout(tree, "auto", LayoutOptions(table=source / name, key_column=0)).layout == "table"
+    assert find_layout(tree, "table", LayoutOptions(asked=True)).layout == "table"
