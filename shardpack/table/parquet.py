@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,7 +25,7 @@ from shardpack.storage.coalesce import coalesce
 from shardpack.storage.protocols import Store
 from shardpack.table.libraries import parquet_module, pyarrow_module
 from shardpack.table.schema import MORE, OWN, Types, arrow_type, metadata_of, types_of
-from shardpack.table.sparse_file import SparseFile
+from shardpack.table.sparse_file import Rehearsal, SparseFile
 
 GROUP_ROWS = 1 << 16
 WHOLE_BYTES = 4 << 20  # a file up to this length is read, and checked, at once
@@ -128,7 +129,6 @@ class TablePart:
             self._metadata, schema = self._file.metadata, self._file.schema_arrow
         self.num_rows: int = self._metadata.num_rows
         self.columns: tuple[str, ...] = tuple(schema.names)
-        self._names = frozenset(self.columns)
         if self.num_rows != file.num_samples:
             raise self.damaged(f"expected {file.num_samples} rows, got {self.num_rows}")
         types = types_of(schema.metadata)
@@ -183,7 +183,6 @@ class TablePart:
         for name, kind in self.types.items():
             if schema.field(name).type != arrow_type(kind):
                 raise self.damaged(f"column {name!r} is of type {schema.field(name).type}")
-        # Asking for a column of a row group ends the process where its statistics contradict each other (Arrow 26).
         for group in range(self._metadata.num_row_groups):
             if self._metadata.row_group(group).total_byte_size > MAX_GROUP_BYTES:
                 raise self.damaged(f"row group {group} is larger than any that is written")
@@ -200,30 +199,21 @@ class TablePart:
             return file.read(columns=list(columns), use_threads=False)
 
     def _ranges(self, columns: Sequence[str]) -> Any:
-        """Return the pages of some columns, as a file without all others."""
-        wanted, starts, lengths = set(columns), [], []
+        """Return the pages of some columns, as a file without all others.
+
+        Arrow opens all columns of a row group before it decodes any, so that it tells of zeros where the pages are. Its
+        metadata would tell as well, but ends the process where statistics contradict each other (Arrow 26).
+        """
+        rehearsal = Rehearsal(self._named.num_bytes)
+        file = self._open(self._pa.PythonFile(rehearsal, mode="r"), self._metadata)
         for group in range(self._metadata.num_row_groups):
-            row_group = self._metadata.row_group(group)
-            for number in range(self._metadata.num_columns):
-                column = row_group.column(number)
-                if self._top_level(column.path_in_schema) in wanted:
-                    offsets = (column.dictionary_page_offset, column.data_page_offset)
-                    starts.append(min(offset for offset in offsets if offset))
-                    lengths.append(column.total_compressed_size)
-        begins, sizes = np.array(starts, np.int64), np.array(lengths, np.int64)
-        if len(begins) and (min(begins.min(), sizes.min()) < 0 or (begins + sizes).max() > self._named.num_bytes):
-            raise self.damaged("its footer tells of pages beyond its end")
+            with suppress(*_OF_ARROW):  # zeros are no pages; what else is wrong is told when the file is read
+                file.read_row_group(group, columns=list(columns), use_threads=False)
+        begins, sizes = np.array(sorted(rehearsal.ranges), np.int64).reshape(-1, 2).T
         plan = coalesce(begins, sizes, limits=self._store.merge_limits)
         asked = plan.starts.tolist()
         pieces = self._store.get_ranges(self._path, starts=asked, lengths=plan.lengths.tolist())
         return self._pa.PythonFile(SparseFile(self._named.num_bytes, asked, pieces, path=self._path), mode="r")
-
-    def _top_level(self, path: str) -> str:
-        """Return the column that a leaf of the schema belongs to; the names of columns may have dots."""
-        if path in self._names:
-            return path
-        parts = path.split(".")
-        return next((name for n in range(len(parts), 0, -1) if (name := ".".join(parts[:n])) in self._names), path)
 
     def damaged(self, what: str) -> CorruptIndexError:
         """Return the error for a file that is not what it should be."""

@@ -1,4 +1,4 @@
-"""Ranges of a file, fetched beforehand, as an object that libraries read from."""
+"""A file of which some ranges are fetched beforehand, and what tells which: objects that libraries read from."""
 
 from __future__ import annotations
 
@@ -41,3 +41,21 @@ class SparseFile(RangeFile):
                 offset=start,
             )
         return bytes(self._pieces[number][begin : begin + length])
+
+
+class Rehearsal(RangeFile):
+    """A file of zeros that tells which ranges of it were read. Not safe in threads.
+
+    Attributes:
+        ranges: (start, length) of each.
+    """
+
+    def __init__(self, num_bytes: int) -> None:
+        """Stand for a file of `num_bytes` bytes."""
+        super().__init__(num_bytes)
+        self.ranges: set[tuple[int, int]] = set()
+
+    def get_range(self, start: int, length: int) -> bytes:
+        """Return zeros."""
+        self.ranges.add((start, length))
+        return bytes(length)

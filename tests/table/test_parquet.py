@@ -132,6 +132,29 @@ def test_pages_of_long_files_are_checked_when_they_are_read(tmp_path, monkeypatc
             part.read(["score"])
 
 
+def test_columns_are_read_by_range_whatever_they_are_called(tmp_path, monkeypatch):
+    monkeypatch.setattr(parquet, "WHOLE_BYTES", 1000)
+    monkeypatch.setattr(parquet, "GROUP_ROWS", 4000)
+    labels = {"a": [{"b": n, "c": {"d": [n]}} for n in range(20_000)], "a.b": [str(n) for n in range(20_000)]}
+    store, file = stored(written(tmp_path, 20_000, **labels), 20_000, store=RemoteMemory({}))
+    part = TablePart(store, file)
+    for name, column in labels.items():
+        assert part.read([name])[name].to_pylist() == column
+    assert part.read([]).num_columns == 0
+
+
+def test_statistics_that_contradict_each_other_do_not_end_the_process(tmp_path, monkeypatch):
+    monkeypatch.setattr(parquet, "WHOLE_BYTES", 1000)
+    data = written(tmp_path, 20_000, score=np.random.default_rng(0).random(20_000).tolist())
+    optional, required = b"%\x02\x18\x05score", b"%\x00\x18\x05score"  # in the schema, which the levels then contradict
+    assert data.count(optional) == 1
+    for store in (MemoryStore({}), RemoteMemory({})):
+        part = TablePart(*stored(data.replace(optional, required), 20_000, store=store))
+        assert part.read(["class"]).num_rows == 20_000
+        with pytest.raises(CorruptIndexError, match="damaged"):
+            part.read(["score"])
+
+
 def test_row_groups_that_claim_too_much_are_not_read(tmp_path, monkeypatch):
     data = written(tmp_path, 5)
     monkeypatch.setattr(parquet, "MAX_GROUP_BYTES", 100)

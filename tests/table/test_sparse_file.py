@@ -7,7 +7,7 @@ import io
 import pytest
 
 from shardpack.errors import CorruptIndexError
-from shardpack.table.sparse_file import SparseFile
+from shardpack.table.sparse_file import Rehearsal, SparseFile
 
 FILE = bytes(range(100))
 
@@ -34,3 +34,13 @@ def test_refuses_what_is_not(sparse, at, length):
     sparse.seek(at)
     with pytest.raises(CorruptIndexError, match="not where its footer says"):
         sparse.read(length)
+
+
+def test_a_rehearsal_tells_what_was_read():
+    file = Rehearsal(100)
+    file.seek(10)
+    assert file.read(5) == bytes(5)
+    file.seek(-4, io.SEEK_END)
+    assert file.read(50) == bytes(4)
+    assert file.read(50) == b""
+    assert file.ranges == {(10, 5), (96, 4)}
