@@ -108,7 +108,9 @@ def read_tree(tree: Tree, layout: str, problems: Problems, options: LayoutOption
     listing = check_names(listing, problems, rename_keys=options.rename_keys)
     rest = leftovers(tree, listing, found, problems)
     if listing.num_samples and options.ask:
-        ask_about_labels(rest, found.layout, layouts=LAYOUT_CHOICES)
+        others = set(rest)
+        kept = (name for name in tree.files.names if name not in others)
+        ask_about_labels(rest, found.layout, layouts=LAYOUT_CHOICES, kept=kept)
     leave_out(rest, problems)
     listing = tree.contents.locate(listing)
     if classes is not None:

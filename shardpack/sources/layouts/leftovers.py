@@ -91,13 +91,14 @@ def leave_out(names: Iterable[str], problems: Problems) -> None:
         problems.leave_out(name, f"not in a sample, .{kind}" if kind else "not in a sample")
 
 
-def ask_about_labels(names: Sequence[str], layout: str, *, layouts: Iterable[str]) -> None:
+def ask_about_labels(names: Sequence[str], layout: str, *, layouts: Iterable[str], kept: Iterable[str] = ()) -> None:
     """Raise the question what to do with files that may hold labels, if there are such files.
 
     Args:
         names: Files that no sample takes.
         layout: The layout that does not understand them.
         layouts: Names of layouts that the question may offer.
+        kept: The other files, which no pattern of the question may match.
 
     Raises:
         SourceError: There are such files; the message names the first, and the options that use or ignore them.
@@ -115,7 +116,8 @@ def ask_about_labels(names: Sequence[str], layout: str, *, layouts: Iterable[str
     using = _USED_BY[asked[0]]
     if "--layout" in using and using.rpartition(" ")[2] not in layouts:
         using = "--layout files"
-    ignoring = " ".join(f"--ignore {_pattern(kind, by_kind[kind])}" for kind in kinds)
+    in_use = set(map(_extension, kept))
+    ignoring = " ".join(_ignoring(kind, by_kind[kind], in_use=kind in in_use) for kind in kinds)
     name = _quoted(by_kind[asked[0]][0])
     raise SourceError(
         f"files that may hold labels are in no sample of the layout {layout!r}: {shown}"
@@ -128,8 +130,10 @@ def _counted(kind: str, names: Sequence[str]) -> str:
     return f"{names[0]!r}" if len(names) == 1 else f"{len(names):,} .{kind} files such as {names[0]!r}"
 
 
-def _pattern(kind: str, names: Sequence[str]) -> str:
-    return _quoted(names[0]) if len(names) == 1 else f"'*.{kind}'"
+def _ignoring(kind: str, names: Sequence[str], *, in_use: bool) -> str:
+    """Return the options that ignore files of a kind: by one pattern, unless other files of the kind are in use."""
+    patterns = [*map(_quoted, names[:SHOWN])] if in_use or len(names) == 1 else [f"'*.{kind}'"]
+    return " ".join(f"--ignore {pattern}" for pattern in patterns) + " ..." * (in_use and len(names) > SHOWN)
 
 
 def _quoted(name: str) -> str:

@@ -12,9 +12,10 @@ from shardpack.errors import OptionError, SourceError
 from shardpack.sources.layouts.detect import read_tree
 from shardpack.sources.layouts.layout import Found, LayoutOptions
 from shardpack.sources.layouts.leftovers import ask_about_labels, ignore_files, leave_out, leftovers
+from shardpack.sources.scan import scan
 from shardpack.sources.source import Problems
 from shardpack.sources.tree import Tree
-from tests.sources.trees import files_of, listing_of
+from tests.sources.trees import files_of, listing_of, write_tree
 
 components = st.sampled_from(["a", "b", "cat", "train", "val", "images", "3f"])
 lasts = st.tuples(
@@ -113,3 +114,16 @@ def test_left_out_files_are_counted_by_kind():
     problems = Problems()
     leave_out(["a.md", "b.MD", "Makefile"], problems)
     assert problems.left_out == {"not in a sample, .md": 2, "not in a sample": 1}
+
+
+def test_no_pattern_of_the_question_removes_files_that_are_in_use(tmp_path):
+    write_tree(tmp_path, [f"im{number}.jpg" for number in range(4)])
+    rows = "".join(f"im{number}.jpg,{'xy'[number % 2]}\n" for number in range(4))
+    write_tree(tmp_path, {"labels.csv": f"file,label\n{rows}", "info1.csv": "a,b\n1,2\n", "info 2.csv": "a,b\n1,2\n"})
+    tree = Tree(scan(tmp_path, Problems()))
+    with pytest.raises(SourceError, match=r"2 \.csv files .* \(--ignore 'info 2\.csv' --ignore info1\.csv; in Python"):
+        read_tree(tree, "auto", Problems(), LayoutOptions())
+    read_tree(tree, "auto", Problems(), LayoutOptions(ignore=["info 2.csv", "info1.csv"]))
+    names = [f"{number}.csv" for number in range(9)]
+    with pytest.raises(SourceError, match=r"\(--ignore 0\.csv --ignore 1\.csv --ignore 2\.csv \.\.\.; in Python"):
+        ask_about_labels(names, "table", layouts=(), kept=["labels.csv"])
