@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
 from xxhash import xxh3_64_intdigest, xxh3_128
 
+from shardpack.codecs.field_types import IMAGE_EXTENSIONS
 from shardpack.errors import DuplicateKeyError, FieldNotFoundError, OptionError
 from shardpack.export.exporter import Contents, Exportable, Limits, NamedBy, Part
 from shardpack.export.files import within_split
@@ -56,14 +57,14 @@ def survey(
         sizes[number] = sum([at.size for name, at in entry.fields.items() if wanted is None or name in wanted])
         positions[number] = entry.position
         if named_by is not None:
-            name = _name(entry.key, split, named_by)
+            name = _name(entry, split, named_by, wanted)
             names[number] = xxh3_64_intdigest(name.encode("utf-8", "surrogateescape"))
         if number % _PROGRESS_SAMPLES == 0:
             progress("survey", number, total)
     progress("survey", total, total)
     digest.update(positions.tobytes())
     if named_by is not None:
-        _refuse_repeated(splits, names, named_by)
+        _refuse_repeated(splits, names, named_by, wanted)
     chosen = {name: count for name, count in sorted(counts.items()) if wanted is None or name in wanted}
     left_out = {name: count for name, count in sorted(counts.items()) if name not in chosen}
     return Contents(dataset, chosen, left_out, sizes, splits, digest.hexdigest())
@@ -90,15 +91,21 @@ def _entries(splits: Splits) -> Iterator[tuple[str | None, SampleLocation]]:
     return ((split, entry) for split, samples in splits for entry in samples.entries())
 
 
-def _name(key: str, split: str | None, named_by: NamedBy) -> str:
+def _name(entry: SampleLocation, split: str | None, named_by: NamedBy, wanted: Collection[str] | None) -> str:
     """Return what a sample is called where it is written: its key, or its path in the folder of its split."""
+    key = entry.key
     if named_by == "key":
         return key
+    if named_by == "image":
+        images = [name for name in entry.fields if name in IMAGE_EXTENSIONS and (wanted is None or name in wanted)]
+        key = ".".join([key, *images])
     path = within_split([part for part in key.split("/") if part != "."] or [key], split)
     return "/".join(path if split is None else [split, *path])
 
 
-def _refuse_repeated(splits: Splits, hashes: npt.NDArray[np.uint64], named_by: NamedBy) -> None:
+def _refuse_repeated(
+    splits: Splits, hashes: npt.NDArray[np.uint64], named_by: NamedBy, wanted: Collection[str] | None
+) -> None:
     ordered = np.sort(hashes)
     suspects = set(ordered[1:][ordered[1:] == ordered[:-1]].tolist())
     if not suspects:
@@ -107,7 +114,7 @@ def _refuse_repeated(splits: Splits, hashes: npt.NDArray[np.uint64], named_by: N
     for number, (split, entry) in enumerate(_entries(splits)):
         if int(hashes[number]) not in suspects:
             continue
-        name = _name(entry.key, split, named_by)
+        name = _name(entry, split, named_by, wanted)
         if name not in key_of:
             key_of[name] = entry.key
         elif key_of[name] == entry.key:

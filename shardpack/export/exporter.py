@@ -25,7 +25,7 @@ from shardpack.read.sample import Sample, SampleLocation
 from shardpack.runtime.progress import Progress
 from shardpack.stream.stream_input import StreamInput
 
-NamedBy = Literal["key", "path"]
+NamedBy = Literal["key", "path", "image"]
 Note = Mapping[str, Any]  # what is kept of a part until all are made: JSON
 
 
@@ -192,8 +192,8 @@ class Exporter(Protocol):
 
     Attributes:
         takes: Names of the options, of those that only some formats take, that this one does.
-        named_by: What names the files or entries that are written, so that no two samples may have the same: keys, or
-            paths of keys below the folder of a split; None if neither does.
+        named_by: What names the files or entries that are written, so that no two samples may have the same: keys,
+            paths of keys below the folder of a split, or such paths with the kind of image; None if none of them does.
         sequential: Whether parts are made one after another, as they go into one file.
         typed: Whether `prepare` has to know the types of all label values, for which all labels are read first.
     """

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import io
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 import shardpack
 from shardpack.errors import DuplicateKeyError, FieldNotFoundError, OptionError
@@ -71,6 +74,25 @@ def test_two_keys_of_one_path_are_refused_before_the_work(tmp_path):
         survey(ds, None, no_progress, named_by="path")
     assert survey(ds.select(["a", "train/a", "b", "val/b"]), None, no_progress, named_by="path").num_samples == 4
     assert survey(ds, None, no_progress, named_by="key").num_samples == 5
+
+
+@pytest.mark.parametrize("to", ["folder", "coco", "yolo"])
+def test_images_of_different_kinds_may_share_a_path(tmp_path, to):
+    with shardpack.ShardWriter(tmp_path / "in") as writer:
+        for key, field in (("a", "png"), ("train/a", "jpg"), ("v", "jpg")):
+            label = {"annotations": [{"bbox": [1, 2, 3, 4], "category_id": 1}]}
+            image = io.BytesIO()
+            Image.new("RGB", (9, 8)).save(image, {"jpg": "JPEG"}.get(field, field))
+            writer.write(key, {field: image.getvalue(), "json": label}, split="val" if key == "v" else "train")
+    ds = shardpack.open(tmp_path / "in")
+    if to == "yolo":  # its labels are called like its images
+        with pytest.raises(DuplicateKeyError, match=r"the samples 'a' and 'train/a' would both be 'train/a'; export"):
+            shardpack.export(ds, tmp_path / to, to=to)
+        return
+    shardpack.export(ds, tmp_path / to, to=to)
+    assert sorted(path.name for path in tmp_path.glob(f"{to}/**/a.*")) == ["a.jpg", "a.png"]
+    with pytest.raises(DuplicateKeyError, match="would both be 'train/a'"):
+        survey(ds, ["json"], no_progress, named_by="image")
 
 
 @examples(50)

@@ -54,7 +54,7 @@ class CocoExporter:
     """Writes COCO. What begins with `has` is whether any sample has that."""
 
     takes: ClassVar[frozenset[str]] = frozenset()
-    named_by: ClassVar[NamedBy | None] = "path"
+    named_by: ClassVar[NamedBy | None] = "image"
     sequential: ClassVar[bool] = False
     typed: ClassVar[bool] = True
     names_classes: ClassVar[bool] = True

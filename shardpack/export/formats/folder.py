@@ -37,7 +37,7 @@ class FolderExporter:
     """Writes folders of images. `classes` are the names of the class folders; None without such folders."""
 
     takes: ClassVar[frozenset[str]] = frozenset({"flat"})
-    named_by: ClassVar[NamedBy | None] = "path"
+    named_by: ClassVar[NamedBy | None] = "image"
     sequential: ClassVar[bool] = False
     typed: ClassVar[bool] = False
     names_classes: ClassVar[bool] = False
