@@ -86,8 +86,8 @@ def command(
     large payloads only the headers are read; such tars have no checksums.
 
     With --json: out, num_samples, num_shards, num_bytes, samples_per_field, repeated, without_key,
-    ignored, changed, without_checksums, resumed, bytes_fetched, splits, splits_from, tables, table_dropped,
-    seconds.
+    ignored, changed, without_checksums, resumed, bytes_fetched, splits, splits_from, tables, splits_dropped,
+    table_dropped, seconds.
     """
     with progress_bar(quiet=quiet) as progress:
         report = shardpack.index(
@@ -127,11 +127,7 @@ def command(
             quiet=quiet,
         )
     _show_beside(report, quiet=quiet)
-    if report.table_dropped:
-        note(
-            f'  the label table is not that of these tars, and dropped; anew: "shardpack table {report.out}"',
-            quiet=quiet,
-        )
+    _show_dropped(report, quiet=quiet)
     for repeated in report.repeated[:SHOWN]:
         note(f"  key names two samples: {repeated}", quiet=quiet)
     if len(report.repeated) > SHOWN:
@@ -149,5 +145,19 @@ def _show_beside(report: shardpack.IndexReport, *, quiet: bool) -> None:
         note(
             f"  not read: {plural(len(report.tables), 'table')} beside the tars, such as {report.tables[0]!r}; if "
             'labels are in it: "shardpack pack FOLDER OUT"',
+            quiet=quiet,
+        )
+
+
+def _show_dropped(report: shardpack.IndexReport, *, quiet: bool) -> None:
+    if report.splits_dropped:
+        note(
+            f"  splits that these tars do not tell are dropped: {', '.join(report.splits_dropped)}; "
+            f'anew: "shardpack split {report.out}"',
+            quiet=quiet,
+        )
+    if report.table_dropped:
+        note(
+            f'  the label table is not that of these tars, and dropped; anew: "shardpack table {report.out}"',
             quiet=quiet,
         )

@@ -16,6 +16,7 @@ from typing import Any
 
 import click
 
+from shardpack.cli.repeated import refuse_repeated
 from shardpack.cli.ui import flush, note
 from shardpack.errors import OptionError, ShardpackError
 
@@ -83,6 +84,14 @@ class _Commands(click.Group):
             return None
         command: click.Command = importlib.import_module(f"shardpack.cli.{cmd_name}").command
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name, command, rest = super().resolve_command(ctx, args)
+        if command is not None:
+            refuse_repeated(command, rest)
+        return name, command, rest
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):

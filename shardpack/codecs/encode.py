@@ -104,7 +104,7 @@ def _encode(field: str, value: Any) -> bytes | None:
     if kind in encode_image.FORMATS:  # a string may be a path, and its text is not an image
         return encode_image.encode_image(kind, value) if encode_image.is_image_value(value) else None
     if isinstance(value, str):
-        return value.encode()
+        return None if kind == "cls" and not value.strip().lstrip("+-").isdecimal() else value.encode()
     if kind == "cls" and isinstance(value, SupportsIndex) and not isinstance(value, bool):
         return b"%d" % operator.index(value)  # includes numpy's integers
     return None

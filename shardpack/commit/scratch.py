@@ -7,7 +7,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import platform
 import re
@@ -112,15 +111,19 @@ def new_scratch(parent: str | None) -> tuple[ScratchDir, FolderLock]:
         parent: Folder to create it in; None for the system's temporary folder.
     """
     parent = parent or tempfile.gettempdir()
-    for _ in range(_TRIES):
-        # Another process may remove the parent while it is empty, and what it takes for abandoned until it is locked.
-        with suppress(FileNotFoundError):
-            return _new_locked(parent)
-    return _new_locked(parent)
+    tries = 0
+    while True:
+        tries += 1
+        try:
+            if found := _new_locked(parent):
+                return found
+        except FileNotFoundError:  # another process removed the parent while it was empty
+            if tries >= _TRIES:
+                raise
 
 
-def _new_locked(parent: str) -> tuple[ScratchDir, FolderLock]:
-    """Return a new folder and its lock; a FileNotFoundError says that it was removed meanwhile."""
+def _new_locked(parent: str) -> tuple[ScratchDir, FolderLock] | None:
+    """Return a new folder and its lock; None if it was taken for abandoned before it was locked."""
     make_folder(parent)
     _remove_abandoned(parent)
     path = tempfile.mkdtemp(prefix=f"{own_prefix()}{os.getpid()}-", dir=parent)
@@ -128,7 +131,7 @@ def _new_locked(parent: str) -> tuple[ScratchDir, FolderLock]:
     if lock.try_acquire(shared=True) and lock.is_current():
         return ScratchDir(path), lock
     lock.release()
-    raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
+    return None
 
 
 def own_prefix() -> str:

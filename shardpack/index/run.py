@@ -12,6 +12,7 @@ from typing import Any
 from shardpack.commit.open_target import target_of
 from shardpack.commit.transaction import Transaction
 from shardpack.errors import OptionError
+from shardpack.format.manifest import Manifest
 from shardpack.format.shard_info import ShardInfo
 from shardpack.index.beside import look_beside
 from shardpack.index.build import OnDuplicate, RepeatedKey, TarIndexer
@@ -46,6 +47,8 @@ class IndexReport:
         splits: Number of samples in each split; {} if there are none.
         splits_from: The file of another tool that states them; "" if the dataset had them, or there are none.
         tables: Names of tables beside the tars, which may hold labels and were not read.
+        splits_dropped: Names of splits that the dataset had, and that these tars do not tell: their samples are others
+            now, or their file was lost or damaged.
         table_dropped: Whether the dataset had a label table that is not that of its tars any more.
         seconds: Wall time.
     """
@@ -65,6 +68,7 @@ class IndexReport:
     splits: Mapping[str, int] = field(default_factory=dict)
     splits_from: str = ""
     tables: Sequence[str] = ()
+    splits_dropped: Sequence[str] = ()
     table_dropped: bool = False
     seconds: float = 0.0
 
@@ -169,9 +173,17 @@ def index(
         splits={} if manifest.splits is None else dict(manifest.splits.samples),
         splits_from=beside.splits.file if manifest.splits is not None else "",
         tables=beside.tables,
+        splits_dropped=_lost_splits(None if previous is None else previous.manifest, manifest),
         table_dropped=previous is not None and bool(previous.manifest.table) and not manifest.table,
         seconds=time.perf_counter() - began,
     )
+
+
+def _lost_splits(previous: Manifest | None, manifest: Manifest) -> tuple[str, ...]:
+    before, now = (
+        () if one is None or one.splits is None else tuple(one.splits.samples) for one in (previous, manifest)
+    )
+    return tuple(name for name in before if name not in now)
 
 
 def index_location(

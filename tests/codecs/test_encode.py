@@ -100,6 +100,7 @@ def test_json_is_compact_utf8_in_the_order_given():
         ("txt", "\ud800", "'txt' cannot be stored: .*surrogate"),
         ("cls", True, "'cls' got a bool; expected an integer, or bytes"),
         ("cls", 1.0, "'cls' got a float"),
+        ("cls", "hat", "'cls' got a str; expected an integer, or bytes"),
         ("jpg", 5, r"'jpg' got a int; expected an array, a PIL image, or bytes"),
         ("jpg", None, "NoneType"),
         ("jpg", "photos/1.jpg", "'jpg' got a str; expected an array"),

@@ -249,6 +249,21 @@ def test_other_splits_drop_the_table(tabled):
     assert not shardpack.index(tabled, force=True).table_dropped, "there was none"
 
 
+@pytest.mark.parametrize("change", ["longer", "damaged", "lost"])
+def test_splits_that_are_dropped_are_named(tmp_path, change):
+    shardpack.pack([(f"{n}", {"json": {"n": n}}) for n in range(8)], tmp_path)
+    shardpack.split(tmp_path, {"train": 0.5, "val": 0.5})
+    (file,), (tar,) = (tmp_path / ".shardpack").glob("splits-*"), tmp_path.glob("*.tar")
+    if change == "longer":
+        tar.write_bytes(tar.read_bytes() + bytes(512))
+    elif change == "damaged":
+        file.write_bytes(file.read_bytes()[:-1])
+    else:
+        file.unlink()
+    assert shardpack.index(tmp_path, force=True).splits_dropped == ("train", "val")
+    assert shardpack.index(tmp_path, force=True).splits_dropped == ()
+
+
 def test_without_checksums_the_table_is_dropped(tmp_path):
     """A label may have changed, in a tar of the same layout."""
     shardpack.pack([("a", {"bin": bytes(3 << 20), "json": b"{}"})], tmp_path)  # so large that only headers are read
