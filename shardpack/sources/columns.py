@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 T_co = TypeVar("T_co", covariant=True)
 T = TypeVar("T")
+N = TypeVar("N", bound=np.generic)
 
 _AT_ONCE = 65_536  # values that are made together while one iterates
 
@@ -95,10 +96,10 @@ class Chosen(Sequence[T_co]):
         """Return the values with these numbers, in this order."""
         return Chosen(self.columns, self.numbers[order])
 
-    def inserted(self, at: npt.NDArray[np.int64], values: Sequence[T_co]) -> Chosen[T_co]:
-        """Return the values with others inserted, each before the one with the number that `at` has for it."""
+    def inserted(self, is_new: npt.NDArray[np.bool_], values: Sequence[T_co]) -> Chosen[T_co]:
+        """Return the values with others among them, at the places that `is_new` marks."""
         other = Chosen.of(values)
-        numbers = np.insert(self.numbers, at, other.numbers + self._starts[-1])
+        numbers = inserted(self.numbers, is_new, other.numbers + self._starts[-1])
         return Chosen((*self.columns, *other.columns), numbers)
 
     def __len__(self) -> int:
@@ -134,6 +135,14 @@ class Chosen(Sequence[T_co]):
         return isinstance(other, Sequence) and len(self) == len(other) and all(map(_equal, self, other))
 
     __hash__ = None  # type: ignore[assignment]
+
+
+def inserted(values: npt.NDArray[N], is_new: npt.NDArray[np.bool_], others: npt.ArrayLike) -> npt.NDArray[N]:
+    """Return an array with others among its values, at the places that `is_new` marks: one for each place."""
+    result = np.empty(len(is_new), values.dtype)
+    result[is_new] = others
+    result[~is_new] = values
+    return result
 
 
 def _equal(one: object, other: object) -> bool:

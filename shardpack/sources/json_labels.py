@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from shardpack.errors import SourceError
-from shardpack.sources.columns import Chosen, lengths
+from shardpack.sources.columns import Chosen, inserted, lengths
 from shardpack.sources.listing import Listing, Payload, name_of, without
 from shardpack.sources.source import Problems
 
@@ -130,15 +130,17 @@ def insert_field(
     code = fields.index(field)
     moved = 0 if field in listing.fields else 1
     codes = listing.field_code + (moved * (listing.field_code >= code)).astype(np.uint16)
-    owner = np.repeat(np.arange(listing.num_samples), np.diff(listing.start))
-    before = np.bincount(owner[codes < code], minlength=listing.num_samples)
-    at = (listing.start[:-1] + before)[has]
+    owners = np.repeat(np.arange(listing.num_samples), np.diff(listing.start))
+    before = np.bincount(owners[codes < code], minlength=listing.num_samples)
+    start = listing.start + np.concatenate(([0], np.cumsum(has)))
+    is_new = np.zeros(start[-1], bool)
+    is_new[(start[:-1] + before)[has]] = True
     return replace(
         listing,
         fields=fields,
-        start=listing.start + np.concatenate(([0], np.cumsum(has))),
-        field_code=np.insert(codes, at, code),
-        size=np.insert(listing.size, at, lengths(cast("Sequence[bytes]", payload)) if size is None else size),
-        mtime_ns=np.insert(listing.mtime_ns, at, 0 if mtime_ns is None else mtime_ns),
-        payload=Chosen.of(listing.payload).inserted(at, payload),
+        start=start,
+        field_code=inserted(codes, is_new, code),
+        size=inserted(listing.size, is_new, lengths(cast("Sequence[bytes]", payload)) if size is None else size),
+        mtime_ns=inserted(listing.mtime_ns, is_new, 0 if mtime_ns is None else mtime_ns),
+        payload=Chosen.of(listing.payload).inserted(is_new, payload),
     )

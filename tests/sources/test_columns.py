@@ -38,11 +38,11 @@ def test_chosen_values_are_a_list(one, other, data):
     assert column == expected
     assert column != [*expected, b""]
     assert column[1:3] == expected[1:3]
-    at = sorted(data.draw(st.lists(st.integers(0, len(expected)), max_size=3)))
-    more = [b"%d" % number for number in range(len(at))]
-    for place, value in reversed(list(zip(at, more, strict=True))):
-        expected.insert(place, value)
-    assert list(column.inserted(np.array(at, np.int64), more)) == expected
+    is_new = data.draw(st.permutations([False] * len(expected) + [True] * 3))
+    rest, more = iter(expected), [b"0", b"1", b"2"]
+    others = iter(more)
+    together = [next(others if new else rest) for new in is_new]
+    assert list(column.inserted(np.array(is_new), more)) == together
 
 
 def test_only_what_was_chosen_is_pickled():

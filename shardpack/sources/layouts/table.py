@@ -107,7 +107,7 @@ class Table:
             label=_said(tables),
             question=next(filter(None, map(_about_split, tables)), ""),
             uses=frozenset(use.table.name for use in tables if use.inside),
-            memory=(tables, images),
+            memory=(list(tables), images),
         )
 
     def list(self, tree: Tree, found: Found, problems: Problems, options: LayoutOptions) -> Listing:

@@ -11,6 +11,7 @@ from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -32,6 +33,7 @@ from shardpack.sources.table_formats import TableText, records_of
 from shardpack.sources.tree import Tree
 
 _KNOWN_TEXTS = 65_536
+_BLOCK_ROWS = 1024
 NO_ROW = "an image without a row"
 
 
@@ -69,11 +71,13 @@ class _Rows:
 
     def __init__(self, tables: Sequence[TableUse], num_samples: int) -> None:
         self.row_of = np.full(num_samples, -1, np.int64)  # (samples) the row of each
-        self.splits = array("q")  # (rows) numbers in `split_names`, 0 for none
+        self.splits = array("I")  # (rows) numbers in `split_names`, 0 for none
         self.split_names: dict[str | None, int] = {None: 0}
         self.twice: dict[int, str] = {}
-        self._texts = Texts()  # (rows) label, class name and object of the others, with zeros between: JSON has none
-        self._places = array("q")  # number of the table, and of the line in it, of each row
+        # (rows) label, class name and object of the others, with zeros between: JSON has none. In blocks, so that
+        # labels take their place one by one.
+        self._blocks = [Texts()]
+        self._places = array("q")  # (rows) number of the line, times that of tables, plus that of its table
         self._tables = [use.table.name for use in tables]
         self._number_of = {name: number for number, name in enumerate(self._tables)}
         self._known: dict[str, bytes] = {}
@@ -91,10 +95,12 @@ class _Rows:
             raise SourceError(f"has {use.split_column} {split!r}, expected the name of a split; correct it")
         values = {name: from_text(name, value) for name, value in values.items()}
         others = compact_json(values, default=plain_value) if values else b"{}"
-        row = len(self._texts)
-        self._texts.append(b"%b\0%b\0%b" % (self._text_of(label), self._text_of(class_name), others))
+        if len(self._blocks[-1]) == _BLOCK_ROWS:
+            self._blocks.append(Texts())
+        row = len(self._places)
+        self._blocks[-1].append(b"%b\0%b\0%b" % (self._text_of(label), self._text_of(class_name), others))
         self.splits.append(self.split_names.setdefault(split, len(self.split_names)))
-        self._places.extend((self._number_of[use.table.name], number))
+        self._places.append(number * len(self._tables) + self._number_of[use.table.name])
         if self.row_of[sample] < 0:
             self.row_of[sample] = row
         else:
@@ -119,12 +125,13 @@ class _Rows:
         return self._place(int(self.row_of[sample]))
 
     def _place(self, row: int) -> str:
-        return f"{self._tables[self._places[2 * row]]}:{self._places[2 * row + 1]}"
+        number, table = divmod(self._places[row], len(self._tables))
+        return f"{self._tables[table]}:{number}"
 
     def classes(self) -> dict[str, int] | None:
         """Return the number of each class if labels are texts, in the order of their names; None if they are not."""
         found: set[bytes] = set()
-        for text in self._texts:
+        for text in chain.from_iterable(self._blocks):
             label = text.partition(b"\0")[0]
             if label and label[:1] != b'"':
                 return None
@@ -135,7 +142,7 @@ class _Rows:
     def numbered_names(self) -> tuple[str, ...] | None:
         """Return the names of the classes that labels number, if each has one name and they are 0, 1, 2, ..."""
         names: dict[bytes, bytes] = {}
-        for text in self._texts:
+        for text in chain.from_iterable(self._blocks):
             label, name, _ = text.split(b"\0", 2)
             if label and (name[:1] != b'"' or names.setdefault(label, name) != name):
                 return None
@@ -145,18 +152,30 @@ class _Rows:
             return None
         return tuple(name_of[number] for number in numbers)
 
-    def text(self, sample: int, classes: Mapping[bytes, int] | None) -> bytes:
-        """Return the JSON object of a sample's row; `classes` are numbers by the JSON text of a class."""
-        label, class_name, others = self._texts[int(self.row_of[sample])].split(b"\0", 2)
-        if not label:
-            return others
-        if class_name:
-            own = b'{"label":%b,"class":%b}' % (label, class_name)
-        elif classes is not None:
-            own = b'{"label":%d,"class":%b}' % (classes[label], label)
-        else:
-            own = b'{"label":%b}' % label
-        return _joined(own, others)
+    def labels(self, samples: npt.NDArray[np.int64], classes: Mapping[bytes, int] | None) -> Chosen[bytes]:
+        """Return the JSON object of the row of each of these samples; they take the place of what the rows said.
+
+        Args:
+            samples: Samples that have a row.
+            classes: Number of each class by its JSON text; None if labels are not texts.
+        """
+        for number, block in enumerate(self._blocks):
+            self._blocks[number] = Texts(_label(text, classes) for text in block[:])
+        return Chosen(self._blocks, self.row_of[samples])
+
+
+def _label(text: bytes, classes: Mapping[bytes, int] | None) -> bytes:
+    """Return the JSON object of what a row says."""
+    label, class_name, others = text.split(b"\0", 2)
+    if not label:
+        return others
+    if class_name:
+        own = b'{"label":%b,"class":%b}' % (label, class_name)
+    elif classes is not None:
+        own = b'{"label":%d,"class":%b}' % (classes[label], label)
+    else:
+        own = b'{"label":%b}' % label
+    return _joined(own, others)
 
 
 def _joined(one: bytes, other: bytes) -> bytes:
@@ -166,7 +185,7 @@ def _joined(one: bytes, other: bytes) -> bytes:
 
 def list_rows(
     tree: Tree,
-    tables: Sequence[TableUse],
+    tables: list[TableUse],
     problems: Problems,
     *,
     images: NamedImages | None = None,
@@ -180,7 +199,7 @@ def list_rows(
 
     Args:
         tree: The images.
-        tables: The tables.
+        tables: The tables; none are left in it, as their texts would take memory beside the labels.
         problems: Receives what is rejected or left out.
         images: The images of the tree by their names, if they are known already.
         rename_keys: As for `group_files`.
@@ -202,17 +221,18 @@ def list_rows(
         one, other = (
             next(number for number, rows in enumerate(has_row) if rows[sample] == has) for has in (True, False)
         )
-        tables_without = next(use.table.name for use in tables if use.part == other)
-        refused[sample] = f"is described by {read[one].where(sample)}, and has no row in {tables_without}; add it"
+        table_without = next(use.table.name for use in tables if use.part == other)
+        refused[sample] = f"is described by {read[one].where(sample)}, and has no row in {table_without}; add it"
+    tables.clear()
     classes = next((found for rows in read if (found := rows.classes()) is not None), None)
     names = next((named for rows in read if (named := rows.numbered_names()) is not None), None)
     # Splits first: samples that get no label are left out together with theirs.
-    splits = _splits(read)
-    if any(splits):
+    if any(any(rows.split_names) for rows in read):
+        splits = _splits(read)
         _check_folders(listing, tree, splits, read)
         listing = with_splits(listing, splits)
     labels = _labels(read, np.flatnonzero(has_row.all(axis=0)), classes)
-    del read  # half of the memory
+    del read  # what the labels do not need
     listing = attach_labels(listing, labels, problems, refused=refused, missing=NO_ROW)
     if names is not None or classes is not None:
         listing = replace(listing, classes=names if classes is None else tuple(classes))
@@ -243,13 +263,12 @@ def _labels(
 ) -> Sequence[bytes | None]:
     """Return the label of each sample, and None for all but those that are described."""
     numbers = None if classes is None else {compact_json(name): number for name, number in classes.items()}
-    texts = Texts()
-    for sample in described.tolist():
-        texts.append(reduce(_joined, (rows.text(sample, numbers) for rows in read)))
+    parts = [rows.labels(described, numbers) for rows in read]
+    texts = parts[0] if len(parts) == 1 else Texts(reduce(_joined, texts) for texts in zip(*parts, strict=True))
     chosen = np.full(len(read[0].row_of), len(texts))
     chosen[described] = np.arange(len(texts))
     columns: tuple[Sequence[bytes | None], ...] = (texts, [None])
-    return Chosen(columns, chosen)
+    return Chosen.joined(columns).take(chosen)
 
 
 def _splits(read: Sequence[_Rows]) -> list[str | None]:

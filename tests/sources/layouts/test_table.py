@@ -651,25 +651,32 @@ def test_the_label_column_of_joined_tables_is_in_one_of_them(tmp_path):
         line_of(tmp_path, files, label_column="kind")
 
 
-def test_a_row_takes_little_memory():
+@pytest.mark.parametrize("text", ["", "x" * 1000])
+def test_a_row_takes_little_memory(text):
     count = 3_000
     names = [f"{number // 100:03d}/{number:06d}.jpg" for number in range(count)]
-    table = b"name,kind,x\n" + b"".join(f"{name},c{len(name) % 3},{n}\n".encode() for n, name in enumerate(names))
+    rows = [f"{name},c{number % 3},{number},{text}\n" for number, name in enumerate(names)]
+    table = memoryview(f"name,class,x,text\n{''.join(rows)}".encode())
 
     class Contents:
         def read(self, name, *, max_bytes):  # noqa: ARG002 - the protocol's names
-            return table
+            return bytes(table)
 
     tree, problems, options = Tree(files_of([*names, "t.csv"]), Contents()), Problems(), LayoutOptions()
-    found = find_layout(tree, "table", options)
     tracemalloc.start()
     try:
+        found = find_layout(tree, "table", options)
+        tracemalloc.reset_peak()
         listing = list_tree(tree, found, problems, options)
-        _, peak = tracemalloc.get_traced_memory()
+        now, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert listing.num_samples == count
-    assert peak < 450 * count
+    assert peak < (450 + 2.5 * len(text)) * count  # the table, what its rows say, and some rows at once
+    assert now < (300 + 1.2 * len(text)) * count  # the labels alone
+    assert found.layout == "table"
+    labels = [json.loads(fields["json"]) for fields in samples_of(listing).values()]
+    assert [label["x"] for label in labels] == list(range(count))
+    assert [label["label"] for label in labels] == [number % 3 for number in range(count)]
 
 
 def test_numbers_and_names_of_classes_in_a_joined_table_are_classes(tmp_path):
