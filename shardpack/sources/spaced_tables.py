@@ -6,26 +6,40 @@
     000001.jpg -1  1
     000002.jpg  1 -1
 
-The first line counts the rows, and the second names the columns, but for that of the images. The numbers 0, 1 and 2 are
-splits in the file that is called a partition, also where that is CSV. Other files are left to others.
+The first line counts the rows, and the second names the columns, but for that of the images; a partition may have them,
+too. The numbers 0, 1 and 2 are splits in the file that is called a partition, also where that is CSV. Other files are
+left to others.
 """
 
 from __future__ import annotations
 
+from codecs import BOM_UTF8
+from collections.abc import Sequence
 from typing import NamedTuple
+
+from shardpack.sources.splits import SPLIT_NAMES
 
 KEY = "image_id"
 # Name of a file without names of columns, in lower case and without extension -> the column beside the images.
 _WITHOUT_NAMES = {"list_eval_partition": "partition", "identity_celeba": "identity"}
 _SPLITS = {b"0": b"train", b"1": b"val", b"2": b"test"}
+_OF_SPLITS = ("partition", "evaluation_status")  # columns of splits in tables with names of columns
 _MOST_COUNT_DIGITS = 12
+_LINE_BYTES = 1024  # in which the first line ends
 
 
 class SpacedTable(NamedTuple):
-    """The columns of a table; and its rows with one space between cells, each in the line of the file that it is in."""
+    """A table as it is read.
+
+    Attributes:
+        columns: Their names.
+        data: The rows with one space between cells, each in the line of the file that it is in.
+        problem: What is not as expected, so that it is a question whether the table is meant; "" if nothing.
+    """
 
     columns: tuple[str, ...]
     data: bytes
+    problem: str = ""
 
 
 def spaced_table(name: str, data: bytes) -> SpacedTable | None:
@@ -36,41 +50,62 @@ def spaced_table(name: str, data: bytes) -> SpacedTable | None:
         data: Its bytes.
     """
     stem, _, extension = name.rpartition("/")[2].lower().rpartition(".")
-    data = data.removeprefix(b"\xef\xbb\xbf")
     column = _WITHOUT_NAMES.get(stem)
-    first, _, rest = data.partition(b"\n")
-    if column == "partition" and first.strip() == b"image_id,partition":
-        return _numbered(column, b"\n" + rest.replace(b",", b" "))
-    if extension != "txt" or b'"' in data:
+    first = data[:_LINE_BYTES].removeprefix(BOM_UTF8).partition(b"\n")[0]
+    if column == "partition" and [cell.strip(b' "\r') for cell in first.split(b",")] == [b"image_id", b"partition"]:
+        rows = data.partition(b"\n")[2]
+        return _without_names(column, b"\n" + rows.replace(b",", b" ").replace(b'"', b""))
+    is_count = first.strip().isdigit() and len(first) <= _MOST_COUNT_DIGITS
+    if extension != "txt" or (column is None and not is_count) or b'"' in data:
         return None
-    if column is None:
-        if not first.strip().isdigit() or len(first) > _MOST_COUNT_DIGITS:
-            return None
-        names, _, rest = rest.partition(b"\n")
-        return _counted(int(first), names, rest)
-    return _numbered(column, data)
+    if is_count:
+        _, names, rows = (*data.split(b"\n", 2), b"", b"")[:3]
+        return _counted(int(first), names, rows)
+    return None if column is None else _without_names(column, data.removeprefix(BOM_UTF8))
 
 
-def _numbered(column: str, data: bytes) -> SpacedTable | None:
+def _without_names(column: str, data: bytes) -> SpacedTable | None:
     """Return the table of two columns without names; None if a row has more or less."""
     rows = [row.split() for row in data.splitlines()]
     if any(len(row) not in (0, 2) for row in rows):
         return None
-    if column == "partition" and all(row[1] in _SPLITS for row in rows if row):
-        column, rows = "split", [[row[0], _SPLITS[row[1]]] if row else row for row in rows]
-    return SpacedTable((KEY, column), b"\n".join(map(b" ".join, rows)))
+    problem = ""
+    if column == "partition":
+        values = {row[1] for row in rows if row}
+        if values <= _SPLITS.keys():
+            column, rows = "split", [[row[0], _SPLITS[row[1]]] if row else row for row in rows]
+        elif _are_splits(values):
+            column = "split"
+        else:
+            other = min(values - _SPLITS.keys()).decode(errors="replace")
+            problem = f"its splits are numbers, 0 for train, 1 for val and 2 for test, and one is {other!r}"
+    return SpacedTable((KEY, column), b"\n".join(map(b" ".join, rows)), problem)
 
 
 def _counted(count: int, names: bytes, data: bytes) -> SpacedTable | None:
-    """Return the table with these names of columns; None if its rows are not as many, or do not fit."""
+    """Return the table with these names of columns; None if its rows do not fit them."""
     rows = [b" ".join(row.split()) for row in data.splitlines()]
     try:
-        columns = tuple(names.decode().split())
+        columns = names.decode().split()
     except UnicodeDecodeError:
         return None
     num_cells = {row.count(b" ") + 1 for row in rows if row}
     if num_cells == {len(columns) + 1}:
-        columns = (KEY, *columns)
-    if num_cells != {len(columns)} or sum(map(bool, rows)) != count:
+        columns = [KEY, *columns]
+    if num_cells != {len(columns)}:
         return None
-    return SpacedTable(columns, b"\n\n" + b"\n".join(rows))
+    found = sum(map(bool, rows))
+    problem = "" if found == count else f"its first line says {count:,} rows, and it has {found:,}"
+    return SpacedTable(_with_split(columns, rows), b"\n\n" + b"\n".join(rows), problem)
+
+
+def _with_split(columns: Sequence[str], rows: Sequence[bytes]) -> tuple[str, ...]:
+    """Return the names of columns; one of a partition that has nothing but names of splits is called `split`."""
+    of_splits = [number for number, column in enumerate(columns) if column.lower() in _OF_SPLITS]
+    if len(of_splits) != 1 or not _are_splits({row.split(b" ")[of_splits[0]] for row in rows if row}):
+        return tuple(columns)
+    return (*columns[: of_splits[0]], "split", *columns[of_splits[0] + 1 :])
+
+
+def _are_splits(values: set[bytes]) -> bool:
+    return all(value.decode(errors="replace").lower() in SPLIT_NAMES for value in values)

@@ -47,6 +47,7 @@ class TableText:
         skip_blanks: Of CSV: whether blanks in front of a cell are no part of it.
         header: Of CSV: whether the first line has the names of the columns; otherwise these are `columns`, or "0", "1",
             ... if that is empty.
+        problem: Why it is a question whether the table is meant; "" if it is none.
     """
 
     name: str
@@ -56,6 +57,7 @@ class TableText:
     skip_blanks: bool = False
     header: bool = True
     columns: tuple[str, ...] = ()
+    problem: str = ""
 
     @property
     def kind(self) -> str:
@@ -74,7 +76,8 @@ def table_text(name: str, data: bytes) -> TableText:
     if table.kind != "csv":
         return table
     if (spaced := spaced_table(name, data)) is not None:
-        return replace(table, data=spaced.data, delimiter=" ", skip_blanks=True, header=False, columns=spaced.columns)
+        table = replace(table, columns=spaced.columns, data=spaced.data, problem=spaced.problem)
+        return replace(table, delimiter=" ", skip_blanks=True, header=False)
     delimiter = delimiter_of(name, data)
     return replace(table, delimiter=delimiter, skip_blanks=blanks_are_no_values(data, delimiter))
 

@@ -14,27 +14,55 @@ def read(text, name="list_attr_celeba.txt"):
 
 
 def test_rows_behind_a_count_and_names_keep_their_lines():
-    expected = (("image_id", "Bald", "Young"), b"\n\n" + b"\n".join(f"{image} -1 1".encode() for image in IMAGES))
+    expected = (("image_id", "Bald", "Young"), b"\n\n" + b"\n".join(f"{image} -1 1".encode() for image in IMAGES), "")
     assert read(ATTRIBUTES) == read("\ufeff" + ATTRIBUTES.replace("\n", "\r\n")) == expected
     named = ATTRIBUTES.replace("Bald", "file Bald")
     assert read(named).columns == ("file", "Bald", "Young")
 
 
 def test_numbers_are_splits_in_a_partition_alone():
-    columns, data = read(PARTITION, "Eval/list_eval_partition.txt")
+    columns, data, _ = read(PARTITION, "Eval/list_eval_partition.txt")
     assert columns == ("image_id", "split")
     assert data.split() == b"000001.jpg train 000002.jpg train 000003.jpg val 000004.jpg test".split()
     assert read(PARTITION.replace(" 2", " 3"), "list_eval_partition.txt").columns == ("image_id", "partition")
     assert read(PARTITION, "identity_CelebA.txt").columns == ("image_id", "identity")
     as_csv = "image_id,partition\n" + PARTITION.replace(" ", ",")
-    assert read(as_csv, "list_eval_partition.csv") == (columns, b"\n" + data)
+    assert read(as_csv, "list_eval_partition.csv") == (columns, b"\n" + data, "")
+    quoted = (
+        as_csv.replace("image_id,partition", '"image_id","partition"').replace("0000", '"0000').replace("g,", 'g",')
+    )
+    blanks = as_csv.replace(",", ", ")
+    for text in (quoted, blanks, as_csv.replace("\n", "\r\n")):
+        assert read(text, "list_eval_partition.csv") == (columns, b"\n" + data, "")
+
+
+def test_a_partition_may_have_names_of_columns_and_of_splits():
+    texts = PARTITION.replace(" 0", " train").replace(" 1", " Val").replace(" 2", " test")
+    for name in ("list_eval_partition.txt", "list_eval.txt"):
+        assert read("4\nimage_name  evaluation_status\n" + texts, name).columns == ("image_name", "split")
+        assert read("4\nitem_id partition\n" + texts.replace(" ", " 7 "), name).columns == (
+            "image_id",
+            "item_id",
+            "split",
+        )
+        other = read("4\nimage_name evaluation_status\n" + texts.replace("test", "query"), name)
+        assert other.columns == ("image_name", "evaluation_status")
+    assert read(texts, "list_eval_partition.txt").columns == ("image_id", "split")
+
+
+def test_what_is_not_as_expected_is_said():
+    assert read(ATTRIBUTES).problem == read(PARTITION, "list_eval_partition.txt").problem == ""
+    assert read(ATTRIBUTES.replace("4\n", "202599\n", 1)).problem == "its first line says 202,599 rows, and it has 4"
+    for other in ("3", "x"):
+        found = read(PARTITION.replace(" 2", f" {other}"), "list_eval_partition.txt")
+        assert found.columns == ("image_id", "partition")
+        assert found.problem == f"its splits are numbers, 0 for train, 1 for val and 2 for test, and one is {other!r}"
 
 
 @pytest.mark.parametrize(
     ("text", "name"),
     [
         (ATTRIBUTES, "list_attr_celeba.csv"),
-        (ATTRIBUTES.replace("4\n", "5\n"), "a.txt"),
         (ATTRIBUTES.replace("4\n", "four\n"), "a.txt"),
         ("9" * 5000 + "\n" + ATTRIBUTES, "a.txt"),
         (ATTRIBUTES + "000005.jpg 1\n", "a.txt"),
@@ -75,3 +103,24 @@ def test_a_row_without_its_image_is_named_by_its_line(tmp_path):
     table.write_text(ATTRIBUTES)
     with pytest.raises(shardpack.ShardpackError, match=r"'list_attr_celeba.txt:6'.*000004"):
         shardpack.pack(tmp_path / "in", tmp_path / "out", table=table, key_column="image_id")
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("list_attr_celeba.txt", ATTRIBUTES.replace("4\n", "202599\n", 1), "its first line says 202,599 rows"),
+        ("list_eval_partition.txt", PARTITION.replace(" 2", " 3"), "its splits are numbers, 0 for train"),
+    ],
+)
+def test_a_table_that_is_nearly_right_is_a_question_until_it_is_named(tmp_path, name, text, said):
+    (tmp_path / "in").mkdir()
+    for image in IMAGES:
+        (tmp_path / "in" / image).write_bytes(make_jpeg())
+    table = tmp_path / "in" / name
+    table.write_text(text)
+    with pytest.raises(
+        shardpack.ShardpackError, match=rf"{name}: {said}.*\(--table {name} --key-column image_id\), or"
+    ):
+        shardpack.pack(tmp_path / "in", tmp_path / "out")
+    shardpack.pack(tmp_path / "in", tmp_path / "out", table=table, key_column="image_id")
+    assert len(shardpack.open(tmp_path / "out")) == 4

@@ -266,6 +266,10 @@ def _question(clear: Sequence[TableText], doubtful: Sequence[tuple[TableText, Ke
     if doubtful and not clear:
         table, found = doubtful[0]
         return _which_column(table, found, head(table, 0)[0])
+    if wrong := next((table for table in clear if table.problem), None):
+        name = wrong.name
+        as_it_is = f"take it as it is (--table {name} --key-column {wrong.key}), or leave it out (--ignore {name})"
+        return f"{name}: {wrong.problem}; correct it, or {as_it_is}"
     if unjoined:
         first, second = clear[0].name, clear[1].name
         names = ", ".join(repr(table.name) for table in clear[:3])
