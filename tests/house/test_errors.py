@@ -24,8 +24,6 @@ PROTOCOL = {"AttributeError", "NotImplementedError", "StopIteration", "TypeError
 CAUGHT_AT_ONCE = {(f"{module}.py", "ValueError") for module in ("strict_json", "tar_header", "tar_extended")}
 # Raised for a map that the system refuses, as `mmap` does; storage/local_file.py catches it.
 CAUGHT_AT_ONCE.add(("file_map.py", "OSError"))
-# Raised for a folder that another process removed, as the system does; `new_scratch` then tries again.
-CAUGHT_AT_ONCE.add(("scratch.py", "FileNotFoundError"))
 # Within storage/: what one request ended with, until `RemoteStore` gives up and says it in ours.
 CAUGHT_AT_ONCE |= {(path.name, "RequestError") for path in (ROOT / "shardpack" / "storage").rglob("*.py")}
 
