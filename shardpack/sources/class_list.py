@@ -21,12 +21,13 @@ from shardpack.sources.listing import Listing
 
 CLASS_LIST = "shardpack-classes.yaml"  # no name of other tools, as it is believed without a question
 MAX_BYTES = 64 << 20
+_LINE_ENDS = {ord(char): f"\\u{ord(char):04x}" for char in "\x85\u2028\u2029"}  # of YAML 1.1, which readers may be of
 
 
 def names_lines(names: Iterable[str]) -> list[str]:
     """Return the lines of YAML that name the classes 0, 1, 2, ..."""
-    numbered = (f"  {number}: {json.dumps(name, ensure_ascii=False)}" for number, name in enumerate(names))
-    return ["names:", *numbered]
+    texts = (json.dumps(name, ensure_ascii=False).translate(_LINE_ENDS) for name in names)
+    return ["names:", *(f"  {number}: {text}" for number, text in enumerate(texts))]
 
 
 def class_list_text(classes: Sequence[str]) -> str:

@@ -7,8 +7,16 @@ from tests.conftest import make_jpeg
 
 
 def test_any_names_come_back():
-    names = ("zebra", "no", "1e3", "", 'a "b" \\', "é\n", "tab\t", "\b\f\x01", "# x", "a: b", "[x]")
+    names = ("zebra", "no", "1e3", "", 'a "b" \\', "é\n", "tab\t", "\b\f\x01", "# x", "a: b", "[x]", "😀\r", "\x0b\x1c")
     assert read_class_list(class_list_text(names).encode()) == names
+
+
+@pytest.mark.parametrize("end", ["\x85", "\u2028", "\u2029"])
+def test_names_with_line_ends_of_unicode_come_back_also_where_they_are_bare(end):
+    text = class_list_text([f"a{end}b", f"\\{end}"])
+    assert end not in text, "readers of YAML 1.1 would fold it"
+    assert read_class_list(text.encode()) == (f"a{end}b", f"\\{end}")
+    assert read_class_list(f'names:\n  0: "a{end}b"\r\n  1: c\r'.encode()) == (f"a{end}b", "c")
 
 
 def test_an_empty_list_of_lines():

@@ -30,6 +30,7 @@ _ESCAPES = {"b": "\b", "f": "\f", "n": "\n", "t": "\t", "r": "\r", '"': '"', "\\
 _ESCAPE = re.compile(r"\\(x[0-9A-Fa-f]{2}|u[0-9A-Fa-f]{4}|.)")
 _QUOTED = re.compile(r""""(?:[^"\\]|\\.)*"|'(?:[^']|'')*'""")
 _IN_BRACKETS = re.compile(r"(?:[^\[\]{},:]|:(?! |$))+")
+_LINE_END = re.compile(r"\r\n?|\n")  # of YAML 1.2: U+0085, U+2028 and U+2029 stand in texts
 _FORBIDDEN = "&*!|>%@`?"  # at the beginning of a scalar
 
 
@@ -55,7 +56,7 @@ def parse_yaml(data: bytes, *, max_bytes: int = MAX_BYTES) -> dict[str, object]:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise DecodeError(f"not UTF-8 at byte {error.start}; save it as UTF-8") from error
-    parser = _Parser(text.splitlines())
+    parser = _Parser(_LINE_END.sub("\n", text).removesuffix("\n").split("\n"))
     value = parser.block(0, 0)
     if parser.line is not None:
         parser.refuse("it is indented less or more than its neighbours")
