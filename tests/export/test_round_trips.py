@@ -97,6 +97,29 @@ def test_class_names_come_back(tmp_path, to, splits):
     assert labels == {"s0": (3, "cow"), "s1": (0, "zebra"), "s2": (1, "ant"), "s3": (0, "zebra")}
 
 
+@pytest.mark.parametrize("own", ["target", "y", "label", "class_id"])
+@pytest.mark.parametrize("to", ["mds", "tfrecord", "parquet", "hdf5"])
+def test_classes_of_boxes_name_no_number_beside_them(tmp_path, to, own):
+    pytest.importorskip({"parquet": "pyarrow", "hdf5": "h5py"}.get(to, "numpy"))
+    box = {"bbox": [4.0, 4.0, 8.0, 8.0], "label": 3, "class": "cow"}
+    labels = {f"s{number}": {own: value, "annotations": [box]} for number, value in enumerate((1, 0, 10))}
+    with shardpack.ShardWriter(tmp_path / "ds", classes=NAMES) as writer:
+        for key, label in labels.items():
+            writer.write(key, {"jpg": make_jpeg(), "json": label})
+    back = again(shardpack.open(tmp_path / "ds"), tmp_path, to)
+    assert back.classes == NAMES
+    assert {one.key: one.decode("json") for one in back} == labels
+
+
+@pytest.mark.parametrize("to", ["mds", "tfrecord"])
+def test_fractions_called_label_stay_fractions_beside_a_class_list(tmp_path, to):
+    with shardpack.ShardWriter(tmp_path / "ds", classes=NAMES) as writer:
+        for number in range(4):
+            writer.write(str(number), {"jpg": make_jpeg(), "json": {"label": number / 2}})
+    back = again(shardpack.open(tmp_path / "ds"), tmp_path, to)
+    assert [repr(one.decode("json")["label"]) for one in back] == ["0.0", "0.5", "1.0", "1.5"]
+
+
 def test_classes_of_boxes_alone_come_back_from_parquet(tmp_path):
     pytest.importorskip("pyarrow")
     with shardpack.ShardWriter(tmp_path / "ds", classes=NAMES) as writer:

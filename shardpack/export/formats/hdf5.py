@@ -38,7 +38,8 @@ class Hdf5Exporter:
 
     Attributes:
         columns: (name of a value, its type: "text", "json" or that of numpy).
-        classes: Class names; None without any, and if a value is called like their dataset.
+        classes: Class names; None if they are not those of the column `label`, and if a value is called like their
+            dataset.
     """
 
     takes: ClassVar[frozenset[str]] = frozenset()
@@ -65,7 +66,8 @@ class Hdf5Exporter:
             (name, "text" if kind.name == "str" else _TYPES.get(kind.name, "json") if name in table.always else "json")
             for name, kind in table.types
         )
-        classes = None if CLASSES in dict(table.types) else contents.classes
+        names_label = contents.labels is not None and contents.labels.has_classes
+        classes = contents.classes if names_label and CLASSES not in dict(table.types) else None
         if classes is not None and CLASSES in table.payload_columns:
             raise OptionError(
                 f"a field would be dataset {CLASSES!r}, which holds class names; choose the other fields (--fields)"

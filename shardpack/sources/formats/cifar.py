@@ -93,7 +93,7 @@ def open(found: FoundFiles, options: FormatOptions) -> CifarFiles:  # noqa: A001
         for count in (_count(found, name),)
     )
     field = options.raw or "png"
-    classes = options.classes or fine
+    classes = options.classes or options.class_list or fine
     told = f"; {len(classes)} classes" if classes else ""
     used = [name for name in found.names if _base(name) in {*_CLASS_FILES, *sum(_TEXT_FILES, ())}]
     sentence = (

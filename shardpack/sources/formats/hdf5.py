@@ -96,7 +96,7 @@ def _mapping(
         key = next((name for name in _KEYS if name in columns), None)
         if key is None or (key != PATH and not can_be_keys(files.values(key))):
             key = ROW_NUMBER
-    if label is None:
+    if label is None and options.class_list is None:
         label = next((name for name in _LABELS if name in columns), None)
     chosen = replace(options, key_column=key, label_column=label)
     mapping = choose_mapping(drawn, chosen, classes=classes, unwrap=False)

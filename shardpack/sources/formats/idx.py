@@ -105,7 +105,7 @@ def open(found: FoundFiles, options: FormatOptions) -> IdxFiles:  # noqa: A001 -
         f"{found.others([*used, *(f'{name}.gz' for name in used)])}"
     )
     version = found.version_of(used, more=f"{NAME} {options.text()}")
-    return IdxFiles(found, tuple(pairs), units, options.classes, field, version, sentence)
+    return IdxFiles(found, tuple(pairs), units, options.classes or options.class_list, field, version, sentence)
 
 
 @dataclass(frozen=True, slots=True)

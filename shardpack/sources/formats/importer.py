@@ -27,6 +27,8 @@ class FormatOptions:
         label_column: Column that becomes `label` and `class` of the JSON labels; None to choose by its name.
         split: The only named split to read; None for all.
         classes: Class names in the order of labels, where the format has none.
+        class_list: Class names of the dataset, from the list beside an export: its columns are called as in the
+            labels, and none is named by the list.
         unpickle: What pickled values may hold: "plain" (numbers, texts, bytes and what contains them) or "numpy"
             (arrays besides); None refuses them.
         raw: Field for raw pixels: "png", lossless, or "npy", as they are; None where the format leaves no choice.
@@ -36,6 +38,7 @@ class FormatOptions:
     label_column: str | None = None
     split: str | None = None
     classes: tuple[str, ...] | None = None
+    class_list: tuple[str, ...] | None = None
     unpickle: Unpickle | None = None
     raw: Raw | None = None
 
@@ -129,5 +132,6 @@ def open_format(name: str, found: FoundFiles, options: FormatOptions) -> RowSour
     if CLASS_LIST in found.names and not found.is_file:
         classes = read_class_list(found.read(CLASS_LIST, max_bytes=MAX_BYTES))
         found = replace(found, names=tuple(each for each in found.names if each != CLASS_LIST))
-        options = replace(options, classes=options.classes or classes)
+        if options.classes is None:
+            options = replace(options, class_list=classes)
     return importer.open(found, options)

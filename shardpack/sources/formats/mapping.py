@@ -19,7 +19,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import repeat
 from typing import Any
 
@@ -84,6 +84,7 @@ class RowMapping:
         binary: Columns whose bytes are fields even where they are a text, since in other rows they are none.
         raw: Field of arrays that have the shape of an image.
         text_label: Whether the label column holds texts.
+        class_list: Class names of the dataset, by which no column is named: those of a list beside an export.
     """
 
     main: str | None = None
@@ -94,6 +95,7 @@ class RowMapping:
     binary: frozenset[str] = frozenset()
     raw: Raw = "npy"
     text_label: bool = False
+    class_list: tuple[str, ...] | None = None
 
     def key(self, columns: Columns, number: str) -> str:
         """Return the key of a row; `number` is its row number, as text.
@@ -107,7 +109,7 @@ class RowMapping:
         key = key_text(value)
         if key is None:
             raise SourceError(
-                f"key column {self.key_column!r} holds {_shown(value)}, expected a text or an integer; "
+                f"key column {self.key_column!r} holds {value!r:.60}, expected a text or an integer; "
                 f"choose another key_column (--key-column), or {ROW_NUMBER!r} for row numbers"
             )
         return key
@@ -213,7 +215,8 @@ def choose_mapping(
     if main is None:  # an image before anything else
         candidates = [column for column in payloads if not is_mask(f"{field_name(column)}.")]
         main = next((column for column in candidates if _is_image(rows, column)), next(iter(candidates), None))
-    label = options.label_column or next((column for column in LABEL_COLUMNS if column in columns), None)
+    usual = LABEL_COLUMNS if options.class_list is None else ()  # columns of exports are called as in the labels
+    label = options.label_column or next((column for column in usual if column in columns), None)
     if options.key_column is None:
         key = next((column for column in KEY_COLUMNS if column != label and _are_keys(rows, column, splits)), None)
         if key is None and main is not None and _are_keys(rows, main, splits):
@@ -221,10 +224,10 @@ def choose_mapping(
     else:
         key = None if options.key_column == ROW_NUMBER else options.key_column
     names = classes if classes is not None else options.classes
-    raw = options.raw or "npy"
     text = label is not None and label not in payloads and any(_is_text(row.get(label), unwrap) for row in rows)
     binary = frozenset(payloads)
-    return RowMapping(main, key, label, names, unwrap=unwrap, binary=binary, raw=raw, text_label=text)
+    mapping = RowMapping(main, key, label, names, unwrap=unwrap, binary=binary, raw=options.raw or "npy")
+    return replace(mapping, text_label=text, class_list=options.class_list)
 
 
 def describe_mapping(mapping: RowMapping, rows: Sequence[Columns]) -> str:
@@ -392,8 +395,3 @@ def _is_image(rows: Sequence[Columns], column: str) -> bool:
     """Return whether a column holds images in any of some rows."""
     found = [field for row in rows for field, _ in _payloads("", row.get(column))]
     return any(is_image(field) for field in found)
-
-
-def _shown(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:60]}..."

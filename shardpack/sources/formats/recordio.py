@@ -85,7 +85,7 @@ def open(  # noqa: A001 - the name in the protocol
         raise OptionError(f"label_column is {options.label_column!r}; the columns are image, label, id")
     left_out = sum(run.run.num_records - run.run.num_rows for run in runs)
     key = _key_column(options, has_paths=bool(lists), ids_differ=len(ids) == count > 0)
-    mapping = RowMapping("image", key, "label", options.classes)
+    mapping = RowMapping("image", key, "label", options.classes, class_list=options.class_list)
     version = found.version_of([*names, *lists.values()], more=f"{NAME} {options.text()} {mapping}")
     source = RecordIO(
         format=NAME,

@@ -60,4 +60,5 @@ class MappedRows:
 
     @property
     def classes(self) -> tuple[str, ...] | None:
-        return self.maker.mapping.classes
+        mapping = self.maker.mapping
+        return mapping.classes if mapping.class_list is None else mapping.class_list
