@@ -5,13 +5,14 @@
       1: "ant"
 
 `export` writes it into the folder that it makes, in the words of YOLO's data.yaml, and `pack` reads it back from the
-folder that it is given. So classes without samples, and the numbers of all, are what they were.
+folder that it is given, or from the folders in it. So classes without samples, and the numbers of all, are what they
+were.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 from shardpack.errors import DecodeError, SourceError
@@ -35,27 +36,49 @@ def class_list_text(classes: Sequence[str]) -> str:
     return "\n".join(names_lines(classes)) + "\n"
 
 
-def read_class_list(data: bytes) -> tuple[str, ...]:
+def read_class_lists(
+    names: Iterable[str], read: Callable[[str], bytes]
+) -> tuple[Sequence[str], tuple[str, ...] | None]:
+    """Return the files of this kind among all of a source, and the class names that they hold; None without any.
+
+    Args:
+        names: Names of all files.
+        read: Returns the bytes of one.
+
+    Raises:
+        SourceError: As `read_class_list`; or two hold other names, as those of unlike exports in one folder do.
+    """
+    lists = [name for name in names if name.endswith(CLASS_LIST) and name.rpartition("/")[2] == CLASS_LIST]
+    found: tuple[str, ...] | None = None
+    for name in lists:
+        classes = read_class_list(read(name), name)
+        if found is not None and classes != found:
+            raise SourceError(f"{lists[0]!r} and {name!r} name other classes; pack their folders apart, or remove one")
+        found = classes
+    return lists, found
+
+
+def read_class_list(data: bytes, name: str = CLASS_LIST) -> tuple[str, ...]:
     """Return the class names that the file holds.
 
     Raises:
         SourceError: It is damaged, or does not name the classes 0, 1, 2, ... differently.
     """
     try:
-        names = parse_yaml(data, max_bytes=MAX_BYTES).get("names")
+        classes = parse_yaml(data, max_bytes=MAX_BYTES).get("names")
     except DecodeError as error:
-        raise SourceError(f"{error.args[0]}; export it again, or remove it", path=CLASS_LIST) from error
+        raise SourceError(f"{error.args[0]}; export it again, or remove it", path=name) from error
     if (
-        not isinstance(names, dict)
-        or list(names) != [str(number) for number in range(len(names))]
-        or not all(isinstance(name, str) for name in names.values())
-        or len(set(names.values())) < len(names)
+        not isinstance(classes, dict)
+        or list(classes) != [str(number) for number in range(len(classes))]
+        or not all(isinstance(one, str) for one in classes.values())
+        or len(set(classes.values())) < len(classes)
     ):
         raise SourceError(
             "expected a name for each of the classes 0, 1, 2, ..., all different; correct it, or remove it",
-            path=CLASS_LIST,
+            path=name,
         )
-    return tuple(names.values())
+    return tuple(classes.values())
 
 
 def with_class_list(listing: Listing, classes: Sequence[str]) -> Listing:

@@ -78,3 +78,42 @@ def test_a_damaged_list_is_an_error(folders, tmp_path):
         shardpack.pack(folders, tmp_path / "out")
     shardpack.pack(folders, tmp_path / "out", ignore=[CLASS_LIST])
     assert shardpack.open(tmp_path / "out").classes == ("cow", "zebra")
+
+
+@pytest.fixture
+def days(tmp_path):
+    """A folder with two exports of one dataset."""
+    with shardpack.ShardWriter(tmp_path / "ds", classes=["dog", "no sample", "cat"]) as writer:
+        for number, (label, name) in enumerate([(2, "cat"), (0, "dog")]):
+            writer.write(f"s{number}", {"jpg": make_jpeg(seed=number), "json": {"label": label, "class": name}})
+
+    def export(to):
+        for day in ("day1", "day2"):
+            shardpack.export(shardpack.open(tmp_path / "ds"), tmp_path / "days" / day, to=to, jobs=1)
+        return tmp_path / "days"
+
+    return export
+
+
+@pytest.mark.parametrize("to", ["folder", "mds"])
+def test_equal_lists_of_folders_are_taken(days, tmp_path, to):
+    shardpack.pack(days(to), tmp_path / "out", jobs=1, key_column=":row" if to == "mds" else None)
+    ds = shardpack.open(tmp_path / "out")
+    assert ds.classes == ("dog", "no sample", "cat")
+    assert sorted({(one.decode("json")["label"], one.decode("json")["class"]) for one in ds}) == [
+        (0, "dog"),
+        (2, "cat"),
+    ]
+
+
+@pytest.mark.parametrize("to", ["folder", "mds"])
+def test_other_lists_of_folders_are_refused(days, tmp_path, to):
+    (days(to) / "day2" / CLASS_LIST).write_text(class_list_text(["cat"]))
+    with pytest.raises(SourceError, match=f"'day1/{CLASS_LIST}' and 'day2/{CLASS_LIST}' name other classes; pack"):
+        shardpack.pack(tmp_path / "days", tmp_path / "out", jobs=1)
+
+
+def test_a_damaged_list_of_a_folder_is_named(days, tmp_path):
+    (days("folder") / "day2" / CLASS_LIST).write_text("names:\n  7: x\n")
+    with pytest.raises(SourceError, match=f"path='day2/{CLASS_LIST}'"):
+        shardpack.pack(tmp_path / "days", tmp_path / "out", jobs=1)

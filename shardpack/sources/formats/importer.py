@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from importlib import import_module
 from typing import Literal, Protocol, cast, get_args
 
 from shardpack.errors import OptionError, SourceError
 from shardpack.runtime.arguments import one_of
-from shardpack.sources.class_list import CLASS_LIST, MAX_BYTES, read_class_list
+from shardpack.sources.class_list import MAX_BYTES, read_class_lists
 from shardpack.sources.formats.found_files import FoundFiles
 from shardpack.sources.row_source import RowSource
 
@@ -126,12 +127,12 @@ def find_format(found: FoundFiles) -> str | None:
 def open_format(name: str, found: FoundFiles, options: FormatOptions) -> RowSource:
     """Return the rows of files in a format, with the class names of an export beside them.
 
-    Raises as `importer_of`, `read_class_list` and `Importer.open`.
+    Raises as `importer_of`, `read_class_lists` and `Importer.open`.
     """
     importer = importer_of(name)
-    if CLASS_LIST in found.names and not found.is_file:
-        classes = read_class_list(found.read(CLASS_LIST, max_bytes=MAX_BYTES))
-        found = replace(found, names=tuple(each for each in found.names if each != CLASS_LIST))
+    if not found.is_file:
+        lists, classes = read_class_lists(found.names, partial(found.read, max_bytes=MAX_BYTES))
+        found = replace(found, names=tuple(each for each in found.names if each not in lists)) if lists else found
         if options.classes is None:
             options = replace(options, class_list=classes)
     return importer.open(found, options)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 
 from shardpack.errors import OptionError, SourceError
-from shardpack.sources.class_list import CLASS_LIST, MAX_BYTES, read_class_list, with_class_list
+from shardpack.sources.class_list import MAX_BYTES, read_class_lists, with_class_list
 from shardpack.sources.keys import check_names
 from shardpack.sources.layouts import LAYOUTS
 from shardpack.sources.layouts.classes import ClassFolders
@@ -101,8 +102,8 @@ def read_tree(tree: Tree, layout: str, problems: Problems, options: LayoutOption
             that the layout does not understand.
     """
     tree = ignore_files(tree, options.ignore, problems)
-    classes = read_class_list(tree.read(CLASS_LIST, max_bytes=MAX_BYTES)) if tree.has(CLASS_LIST) else None
-    tree = tree.without([] if classes is None else [CLASS_LIST])
+    lists, classes = read_class_lists(tree.files.names, partial(tree.read, max_bytes=MAX_BYTES))
+    tree = tree.without(lists)
     found = find_layout(tree, layout, options)
     listing = list_tree(tree, found, problems, options)
     listing = check_names(listing, problems, rename_keys=options.rename_keys)
