@@ -12,13 +12,18 @@ were.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
+from shardpack.codecs.compression import split_compression
+from shardpack.codecs.decode import decode_field
 from shardpack.errors import DecodeError, SourceError
 from shardpack.sources.annotations.plain_yaml import parse_yaml
-from shardpack.sources.class_numbers import number_classes
-from shardpack.sources.listing import Listing
+from shardpack.sources.class_numbers import label_members, number_classes
+from shardpack.sources.listing import Listing, Reference
+from shardpack.sources.payloads import read_payload
+from shardpack.sources.source import Problems
 
 CLASS_LIST = "shardpack-classes.yaml"  # no name of other tools, as it is believed without a question
 MAX_BYTES = 64 << 20
@@ -81,8 +86,63 @@ def read_class_list(data: bytes, name: str = CLASS_LIST) -> tuple[str, ...]:
     return tuple(classes.values())
 
 
-def with_class_list(listing: Listing, classes: Sequence[str]) -> Listing:
-    """Return the samples with these classes: numbers of a source that named them by itself become those of the list."""
-    if listing.classes is None:
-        return replace(listing, classes=tuple(classes))
-    return number_classes(listing, classes)
+def with_class_list(listing: Listing, classes: Sequence[str], problems: Problems) -> Listing:
+    """Return the samples with these classes: numbers of a source that named them by itself become those of the list.
+
+    Labels of other sources stay as they are. Those that contradict the list are rejected, and those with a class that
+    it does not have are noted; labels inside of archives and stores are not read for that.
+    """
+    if listing.classes is not None:
+        return number_classes(listing, classes)
+    reasons: dict[int, str] = {}
+    unknown: list[int] = []
+    for member in label_members(listing):
+        label = _label_of(listing, member)
+        if reason := contradiction_in(label, classes):
+            reasons[member] = reason
+        elif any(_is_unknown(part, classes) for part in _parts(label)):
+            unknown.append(member)
+    problems.note(f"with a class that {CLASS_LIST} does not have", len(set(listing.owners(unknown))))
+    of_samples = dict(zip(map(int, listing.owners(list(reasons))), reasons.values(), strict=True))
+    return problems.reject_samples(replace(listing, classes=tuple(classes)), of_samples)
+
+
+def contradiction_in(label: Any, classes: Sequence[str]) -> str:
+    """Return where a JSON label or one of its annotations gives a class another number than the list; "" if nowhere.
+
+    Numbers and names that the list does not have are no contradiction: labels may count something else.
+    """
+    for part in _parts(label):
+        number, name = part.get("label"), part.get("class")
+        if type(number) is not int or number < 0 or not isinstance(name, str):
+            continue
+        if name != classes[number] if number < len(classes) else name in classes:
+            return f"label {number} and class {name!r:.60} contradict {CLASS_LIST}; correct one, or remove the list"
+    return ""
+
+
+def _parts(label: Any) -> Iterator[Mapping[str, Any]]:
+    """Yield a label and its annotations, as far as they are objects."""
+    if isinstance(label, Mapping):
+        yield label
+        annotations = label.get("annotations")
+        yield from (
+            part for part in (annotations if isinstance(annotations, list) else ()) if isinstance(part, Mapping)
+        )
+
+
+def _is_unknown(part: Mapping[str, Any], classes: Sequence[str]) -> bool:
+    number, name = part.get("label"), part.get("class")
+    return (type(number) is int and number >= len(classes)) or (isinstance(name, str) and name not in classes)
+
+
+def _label_of(listing: Listing, member: int) -> Any:
+    """Return the label that a member is; None of one that cannot be read, or lies in an archive or store."""
+    field = listing.fields[listing.field_code[member]]
+    if isinstance(listing.payload[member], Reference):
+        return None
+    try:
+        value = decode_field(field, read_payload(listing, member))
+    except (DecodeError, OSError):
+        return None  # told when it is packed
+    return {"label": value} if split_compression(field)[0] == "cls" else value

@@ -154,7 +154,7 @@ def number_classes(listing: Listing, known: Sequence[str], *, is_same: bool = Fa
         SourceError: A label contradicts the class list, or cannot be read; the sample is named.
         OptionError: Nobody says what the numbers of the source mean.
     """
-    members = _label_members(listing)
+    members = label_members(listing)
     if listing.classes is None and not is_same and members:
         found = {name for member in members for name in _names(listing, member)}
         known = (*known, *sorted(found.difference(known)))
@@ -181,7 +181,8 @@ def _renumbered(listing: Listing, numbers: ClassNumbers, members: Collection[int
     return replace(listing, payload=payloads, size=size, mtime_ns=mtime_ns, crc32c=crc32c)
 
 
-def _label_members(listing: Listing) -> list[int]:
+def label_members(listing: Listing) -> list[int]:
+    """Return the members whose payloads may hold numbers of classes."""
     codes = [code for code, field in enumerate(listing.fields) if is_label_field(field)]
     return [member for member, code in enumerate(listing.field_code.tolist()) if code in codes] if codes else []
 

@@ -117,3 +117,44 @@ def test_a_damaged_list_of_a_folder_is_named(days, tmp_path):
     (days("folder") / "day2" / CLASS_LIST).write_text("names:\n  7: x\n")
     with pytest.raises(SourceError, match=f"path='day2/{CLASS_LIST}'"):
         shardpack.pack(tmp_path / "days", tmp_path / "out", jobs=1)
+
+
+@pytest.fixture
+def flat(tmp_path):
+    """A folder of two images and a list of two classes."""
+    (tmp_path / "flat").mkdir()
+    for number in range(2):
+        (tmp_path / "flat" / f"im{number}.jpg").write_bytes(make_jpeg(seed=number))
+    (tmp_path / "flat" / CLASS_LIST).write_text(class_list_text(["zebra", "ant"]))
+    return tmp_path / "flat"
+
+
+@pytest.mark.parametrize("where", ["metadata.csv", "im0.json"])
+def test_labels_that_contradict_the_list_are_refused_by_name(flat, tmp_path, where):
+    if where == "metadata.csv":
+        (flat / where).write_text("file_name,label,class\nim0.jpg,0,ant\nim1.jpg,1,ant\n")
+    else:
+        (flat / where).write_text('{"annotations": [{"bbox": [1, 2, 3, 4], "label": 0, "class": "ant"}]}')
+        (flat / "im1.json").write_text('{"label": 1, "class": "ant"}')
+    reason = f"1 problem in the source: 'im0[.a-z]*': label 0 and class 'ant' contradict {CLASS_LIST}; correct"
+    with pytest.raises(SourceError, match=reason):
+        shardpack.pack(flat, tmp_path / "out", jobs=1)
+    shardpack.pack(flat, tmp_path / "out", jobs=1, on_error="skip")
+    assert list(shardpack.open(tmp_path / "out").keys()) == ["im1"]
+
+
+def test_classes_that_the_list_does_not_have_are_noted(flat, tmp_path):
+    (flat / "metadata.csv").write_text("file_name,label,class\nim0.jpg,7,lion\nim1.jpg,1,ant\n")
+    said = []
+    shardpack.pack(flat, tmp_path / "out", jobs=1, announce=said.append)
+    assert f"; 1 with a class that {CLASS_LIST} does not have" in said[0]
+    assert shardpack.open(tmp_path / "out")["im0"].decode("json") == {"label": 7, "class": "lion"}
+
+
+@pytest.mark.parametrize("to", ["mds", "lmdb"])
+def test_rows_that_contradict_the_list_are_refused_by_name(days, tmp_path, to):
+    pytest.importorskip({"lmdb": "lmdb"}.get(to, "numpy"))
+    folder = days(to) / "day1"
+    (folder / CLASS_LIST).write_text(class_list_text(["dog", "no sample", "cow"]))
+    with pytest.raises(SourceError, match=f"label 2 and class 'cat' contradict {CLASS_LIST}; correct"):
+        shardpack.pack(folder, tmp_path / "out", jobs=1)

@@ -171,9 +171,10 @@ class LmdbRows(MappedRows):
         assert end is not None
         file = self.files.runs[unit].file
         for number, (key, values) in enumerate(self.files.samples(unit, first, end), first):
+            name = f"{file}, key {key!r}"
             if self.files.kind == "fields":
                 own = key if self.maker.mapping.key_column else self.maker.keys.number(unit, number)
-                yield Row(self.maker.keys.key(unit, own), values)
+                yield self.maker.checked(name, Row(self.maker.keys.key(unit, own), values))
             else:
                 columns = partial(self.files.columns, unit, key, values)
-                yield self.maker.row(unit, number, f"{file}, key {key!r}", columns)
+                yield self.maker.row(unit, number, name, columns)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
-from shardpack.errors import ShardpackError
+from shardpack.codecs.field_types import parse_json
+from shardpack.errors import DecodeError, ShardpackError
+from shardpack.sources.class_list import contradiction_in
 from shardpack.sources.formats.mapping import Columns, RowMapping, key_text
 from shardpack.sources.formats.row_keys import RowKeys
 from shardpack.sources.row_source import BadRow, Row, Unit
@@ -43,9 +46,19 @@ class RowMaker:
         try:
             found = columns()
             key = self.mapping.key(found, self.keys.number(unit, number))
-            return Row(self.keys.key(unit, key), self.mapping.fields(found))
+            return self.checked(name, Row(self.keys.key(unit, key), self.mapping.fields(found)))
         except ShardpackError as error:
             return BadRow(name, str(error))
+
+    def checked(self, name: str, row: Row) -> Row | BadRow:
+        """Return a sample, or a bad row if its label contradicts the class list of the dataset."""
+        label, classes = row.fields.get("json"), self.mapping.class_list
+        if label is None or classes is None:
+            return row
+        with suppress(DecodeError):  # payloads are as they are
+            label = parse_json(bytes(label)) if isinstance(label, (bytes, memoryview)) else label
+        reason = contradiction_in(label, classes)
+        return BadRow(name, reason) if reason else row
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

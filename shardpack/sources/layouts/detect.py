@@ -115,7 +115,7 @@ def read_tree(tree: Tree, layout: str, problems: Problems, options: LayoutOption
     leave_out(rest, problems)
     listing = tree.contents.locate(listing)
     if classes is not None:
-        listing = with_class_list(listing, classes)
+        listing = with_class_list(listing, classes, problems)
     sentence = describe(listing, title=found.title, label=found.label, noted=problems.noted)
     return Listed(listing, found.layout, problems, sentence)
 
