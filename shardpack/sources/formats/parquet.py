@@ -1,8 +1,8 @@
 """Parquet files, alone or in folders, such as those of the Hugging Face Hub.
 
 Units are row groups. A row group is decoded in batches of a few megabytes, page by page, and once: what lies before the
-first row that is asked for is decoded and dropped, as pages cannot be entered otherwise, so that units are whole. Memory
-is taken for a page, up to three times: stored, decompressed, and the one before, which the last batch refers to.
+first row that is asked for is decoded and dropped, as pages cannot be entered otherwise, so that units are whole.
+Memory is taken for a page, up to three times: stored, decompressed, and the one before, which the last batch refers to.
 """
 
 from __future__ import annotations
