@@ -52,7 +52,7 @@ def command(
     wrong length are copied again, or with --force, files of a wrong checksum. Layers of DS are copied into OUT.
 
     With --json: source, target, num_samples, num_shards, num_bytes, copied_shards, copied_bytes,
-    seconds, dry_run, num_layers, num_generations.
+    seconds, dry_run, num_layers, num_generations, left_out.
     """
     access: dict[str, Any] = {"storage_options": storage_options, "allow_locations": allow_locations}
     with progress_bar(quiet=quiet) as progress:
@@ -61,10 +61,16 @@ def command(
         print_json(report)
         return
     verb = "would copy" if report.dry_run else "copied"
-    kept = report.num_shards - report.copied_shards
+    kept = report.num_shards - report.copied_shards - len(report.left_out)
     note(
         f"{verb} {plural(report.copied_shards, 'shard')}, {format_bytes(report.copied_bytes)}, to {report.target}"
         + ("" if report.dry_run else f" in {report.seconds:.1f} s")
         + (f"; {plural(kept, 'shard')} already there" if kept else ""),
         quiet=quiet,
     )
+    if report.left_out:
+        note(
+            f"left out {plural(len(report.left_out), 'tar')} that is not whole, and of which no sample is visible: "
+            + ", ".join(report.left_out),
+            quiet=quiet,
+        )

@@ -21,7 +21,7 @@ from shardpack.errors import (
 )
 from shardpack.format.manifest import OWN_FOLDER, Manifest
 from shardpack.format.shard_info import ShardInfo
-from shardpack.read.deleted_samples import have_visible
+from shardpack.read.deleted_samples import have_visible, load_visible
 from shardpack.read.open_dataset import layer_manifest
 from shardpack.read.shard_list import ShardList
 from shardpack.runtime.arrays import Integers
@@ -76,6 +76,28 @@ def find_broken_tars(
     for location, tars in elsewhere.items():
         found.lost += _lost_elsewhere(manifest.locations[location], tars)
     return found
+
+
+def find_needless_tars(stores: DatasetStores, manifest: Manifest, shards: Sequence[ShardInfo]) -> frozenset[int]:
+    """Return the numbers of shards without visible samples whose tars are missing or have another length.
+
+    So `repair` leaves a tar whose whole samples it has saved: nobody reads it any more.
+
+    Raises:
+        StorageError: A place does not answer.
+    """
+    try:
+        visible = load_visible(stores.sidecars, manifest)
+    except (FormatError, ShardNotFoundError):  # not known what is deleted: every tar is needed
+        return frozenset()
+    if visible is None:
+        return frozenset()
+    starts = np.cumsum([0, *(info.num_samples for info in shards)])
+    hidden = np.flatnonzero(~have_visible(starts, visible.deleted)).tolist()
+    sizes = call_all(
+        lambda number: _size(stores, shards[number]), hidden, limit=_AT_ONCE if stores.remote else 1, purpose="copy"
+    )
+    return frozenset(number for number, size in zip(hidden, sizes, strict=True) if size != shards[number].num_bytes)
 
 
 def find_broken_layers(home: Store, manifest: Manifest, options: LocationOptions) -> Iterator[str]:

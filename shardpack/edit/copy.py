@@ -46,6 +46,8 @@ class CopyReport:
         seconds: Wall time.
         dry_run: Whether nothing was written.
         num_layers, num_generations: How many layers the copy has, and how many generations.
+        left_out: Names of tars that are not in the copy: they are missing or have another length, and no sample of
+            them is visible, as of a tar whose whole samples `repair` has saved.
     """
 
     source: str
@@ -59,6 +61,7 @@ class CopyReport:
     dry_run: bool = False
     num_layers: int = 0
     num_generations: int = 1
+    left_out: tuple[str, ...] = ()
 
 
 def copy(
@@ -80,6 +83,7 @@ def copy(
     Compares length and CRC32C of every file with the manifest on the way, and writes the manifest last.
     The same call continues an interrupted copy. If the target already holds this dataset, the call
     repairs it: files of a wrong length are copied again, and all others stay as they are.
+    A tar that is not whole, and of which no sample is visible, is left out: nobody reads it.
 
     Args:
         source: A folder, URL or store that `shardpack.open` reads. Tars in other locations than the
@@ -119,7 +123,7 @@ def copy(
     for part in parts:
         for tars in part.stores.tars:
             refuse_same_store([tars], target_store)
-    counter = ByteProgress("copy", sum(copied_bytes(info) for part in parts for info in part.joined.shards), progress)
+    counter = ByteProgress("copy", sum(copied_bytes(info) for part in parts for info in part.copied_shards), progress)
     runs = [
         _Run(part, jobs=JOBS if jobs is None else jobs, counter=counter, store=target_store, work_dir=work_dir)
         for part in parts
@@ -139,6 +143,7 @@ def copy(
         dry_run=dry_run,
         num_layers=len(manifest.layers),
         num_generations=num_generations,
+        left_out=tuple(parts[0].shards[number].name for number in sorted(parts[0].without_tars)),
     )
 
 
@@ -154,7 +159,15 @@ class _Run:
         store: WritableStore,
         work_dir: str | os.PathLike[str] | None,
     ) -> None:
-        self.run = CopyRun(part.stores, part.shards, part.joined, jobs=jobs, progress=counter, earlier=part.earlier)
+        self.run = CopyRun(
+            part.stores,
+            part.shards,
+            part.joined,
+            jobs=jobs,
+            progress=counter,
+            earlier=part.earlier,
+            without_tars=part.without_tars,
+        )
         self.folder = part.folder
         self.store = subfolder(store, part.folder) if part.folder else store
         self.target: Target = target_of(self.store, work_dir=work_dir)

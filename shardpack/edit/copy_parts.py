@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
+from shardpack.edit.broken_tars import find_needless_tars
 from shardpack.edit.copy_run import File
 from shardpack.edit.join_locations import JoinedDataset, join_locations
 from shardpack.errors import CorruptManifestError, ObjectTooLargeError, OptionError, ShardNotFoundError
@@ -36,6 +37,8 @@ class CopyPart:
         stores, shards: The source.
         joined: The dataset as it is in the copy.
         earlier: Files of earlier generations.
+        without_tars: Numbers of the shards of which only the indexes are copied: their tars are not whole, and no
+            sample of them is visible.
     """
 
     folder: str
@@ -43,6 +46,12 @@ class CopyPart:
     shards: Sequence[ShardInfo]
     joined: JoinedDataset
     earlier: Sequence[File] = ()
+    without_tars: frozenset[int] = frozenset()
+
+    @property
+    def copied_shards(self) -> list[ShardInfo]:
+        """The shards whose tars are copied."""
+        return [info for number, info in enumerate(self.joined.shards) if number not in self.without_tars]
 
 
 def parts_of(
@@ -79,7 +88,8 @@ def parts_of(
     stores = open_locations(store, manifest.locations, options)
     shards = tuple(ShardList(stores.sidecars, manifest))
     joined = join_locations(text, manifest, shards)
-    base = CopyPart("", stores, shards, joined, _files_of(generations, joined.manifest))
+    needless = find_needless_tars(stores, manifest, shards)
+    base = CopyPart("", stores, shards, joined, _files_of(generations, joined.manifest), needless)
     return [base, *layers], 1 + len(generations)
 
 

@@ -6,7 +6,7 @@ source --ranges--> length, CRC32C --> scratch folder --deliver--> target     (`c
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
@@ -26,7 +26,7 @@ from shardpack.runtime.threads import call_all
 from shardpack.storage.atomic import storage_errors
 from shardpack.storage.locations import DatasetStores
 from shardpack.storage.protocols import Store
-from shardpack.storage.transfer import checked_pieces, read_object
+from shardpack.storage.transfer import checked_object, checked_pieces, read_object
 
 File = tuple[str, int, int | None]  # name, bytes, CRC32C where the manifest has one
 
@@ -58,6 +58,7 @@ class CopyRun:
         jobs: int,
         progress: ByteProgress,
         earlier: Sequence[File] = (),
+        without_tars: Collection[int] = (),
     ) -> None:
         """Prepare to copy; nothing is read or written yet.
 
@@ -68,17 +69,23 @@ class CopyRun:
             jobs: How many shards to copy at once.
             progress: Counts the bytes of shards.
             earlier: Files of earlier generations, their manifests among them.
+            without_tars: Numbers of the shards of which only the indexes are copied.
         """
         manifest = joined.manifest
         self.text = joined.text
         self._stores, self._jobs = stores, jobs
         self._has_rejected = manifest.option("on_error") == "skip"
-        self._shards = joined.shards
+        self._shards = [info for number, info in enumerate(joined.shards) if number not in without_tars]
         # Name in the copy -> the shard where it is, whose index, or which itself, may have another name there.
         self._elsewhere = {new.name: info for new, info in zip(joined.shards, shards, strict=True) if info.location}
         self._new_tables = dict(joined.tables)
+        # Index in the copy -> the same index in the source.
+        self._lone_indexes = {
+            joined.shards[number].index_path: shards[number].index_path for number in sorted(without_tars)
+        }
+        lone = [_files_of(joined.shards[number])[0] for number in sorted(without_tars)]
         named = [(file_path(file), file.num_bytes, file.crc32c) for file in manifest.files]
-        self._named_files: list[File] = [*named, *earlier]
+        self._named_files: list[File] = [*lone, *named, *earlier]
         self._manifests = [(name, [joined.text]) for name in (manifest_path(manifest.generation), MANIFEST_PATH)]
         self._progress = progress
         self._stop = threading.Event()
@@ -138,7 +145,10 @@ class CopyRun:
 
     def _named_file(self, file: File) -> Iterable[Any]:
         """Return the parts of a file that the manifest names: encoded for the copy, or read from the source."""
-        return self._new_tables.get(file[0]) or self._pieces(self._stores.sidecars, file)
+        name, num_bytes, checksum = file
+        return self._new_tables.get(name) or self._pieces(
+            self._stores.sidecars, (self._lone_indexes.get(name, name), num_bytes, checksum)
+        )
 
     def _rejected(self) -> bytes:
         """Return the list of rejected samples; empty if the dataset was not packed with `on_error="skip"`."""
@@ -181,8 +191,7 @@ class CopyRun:
         A file of another length is not read.
         """
         name, num_bytes, checksum = file
-        pieces = read_object(store, name, num_bytes) if store.size(name) == num_bytes else iter([b""])
-        for piece in checked_pieces(pieces, name, num_bytes=num_bytes, checksum=checksum, location=store.location):
+        for piece in checked_object(store, name, num_bytes=num_bytes, checksum=checksum):
             if self._stop.is_set():
                 raise StorageError(f"copying {name!r} was given up; run the same command again")
             yield piece

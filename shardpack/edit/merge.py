@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
@@ -18,6 +18,7 @@ from shardpack.commit.open_target import target_of
 from shardpack.commit.overwrite import check_writable
 from shardpack.commit.target import Target
 from shardpack.commit.transaction import Transaction
+from shardpack.edit.broken_tars import find_needless_tars
 from shardpack.edit.merge_labels import RenumberedLabels
 from shardpack.edit.merge_layers import MergedLayer, merged_layers
 from shardpack.edit.merge_plan import MergeInput, MergePlan
@@ -39,7 +40,7 @@ from shardpack.storage.locations import LocationOptions
 from shardpack.storage.open import Writable, as_writable, open_store, refuse_same_store
 from shardpack.storage.protocols import RangeReader, Store, WritableStore
 from shardpack.storage.relative_location import relative_location
-from shardpack.storage.transfer import checked_pieces, read_object
+from shardpack.storage.transfer import checked_object
 from shardpack.storage.url import is_url
 
 JOBS = 4  # default number of shards that are copied at once
@@ -136,6 +137,11 @@ def merge(
     run = _Merge(plan, shards, locations, layers, copies=copy, jobs=JOBS if jobs is None else jobs, progress=progress)
     if any(each.manifest.table for each in inputs) and not takes_tables(plan):
         announce(f'{target.location} has no label table; "shardpack table {target.location}" makes it')
+    for shard in shards:
+        if not shard.has_tar:
+            announce(
+                f"{shard.source.location}: {shard.old.name} is left out: it is not whole, and no sample of it visible"
+            )
     if dry_run:
         RenumberedLabels(plan, progress).check()
     else:
@@ -167,11 +173,15 @@ def _open(dataset: Any, options: Mapping[str, Any] | None, allow_locations: bool
 
 
 class _Shard(NamedTuple):
-    """A shard of an input, and what it is in the merged dataset."""
+    """A shard of an input, and what it is in the merged dataset.
+
+    Its tar is not copied where it is not whole, and no sample of it is visible.
+    """
 
     source: MergeInput
     old: ShardInfo
     info: ShardInfo
+    has_tar: bool = True
 
 
 def _named(plan: MergePlan, home: Store) -> tuple[list[_Shard], list[str]]:
@@ -199,11 +209,12 @@ def _copied(plan: MergePlan) -> tuple[list[_Shard], list[str]]:
     for number, each in enumerate(plan.inputs):
         tag = edit_tag(1, crc32c(f"{number} {each.manifest.fingerprint}".encode()))
         counts = Counter[str | None]()
-        for info in each.cache.shard_list:
+        without_tars = find_needless_tars(each.cache.stores, each.manifest, list(each.cache.shard_list))
+        for position, info in enumerate(each.cache.shard_list):
             split = split_of_shard(info.name)
             name = shard_name(counts[split], split=split, compressed=info.name.endswith(COMPRESSED_SUFFIX), tag=tag)
             counts[split] += 1
-            shards.append(_Shard(each, info, replace(info, name=name, location=0)))
+            shards.append(_Shard(each, info, replace(info, name=name, location=0), position not in without_tars))
     return shards, [OWN_FOLDER]
 
 
@@ -223,7 +234,9 @@ class _Merge:
     ) -> None:
         self._plan, self._shards, self._locations, self._layers = plan, shards, locations, layers
         self._copies, self._jobs, self._tell = copies, jobs, progress
-        self._shard_bytes = sum(shard.info.index_bytes + (shard.info.num_bytes if copies else 0) for shard in shards)
+        self._shard_bytes = sum(
+            shard.info.index_bytes + (shard.info.num_bytes if copies and shard.has_tar else 0) for shard in shards
+        )
         self.total_bytes = self._shard_bytes + sum(layer.copied_bytes for layer in layers)
         self._progress = ByteProgress("copy", self.total_bytes, progress)
 
@@ -271,14 +284,18 @@ class _Merge:
 
     def _copy_shards(self, transaction: Transaction) -> None:
         """Copy the shards that an earlier run has not finished."""
-        transaction.keep_only([shard.info.name for shard in self._shards])
+        whole = [shard for shard in self._shards if shard.has_tar]
+        lone = [shard for shard in self._shards if not shard.has_tar]
+        transaction.keep_only([shard.info.name for shard in whole])
         missing = []
-        for shard in self._shards:
+        for shard in whole:
             if transaction.finished(shard.info.name, _digest(shard.info)) is None:
                 transaction.drop(shard.info.name)
                 missing.append(shard)
         left = sum(shard.info.num_bytes + shard.info.index_bytes for shard in missing)
+        left += sum(shard.info.index_bytes for shard in lone)
         self._progress.advance_to(self._shard_bytes - left)
+        call_all(partial(self._put_index, transaction), lone, limit=_INDEXES_AT_ONCE, purpose="merge")
         call_all(partial(self._copy, transaction), missing, limit=self._jobs, purpose="copy")
 
     def _copy(self, transaction: Transaction, shard: _Shard) -> None:
@@ -289,16 +306,11 @@ class _Merge:
             for store, old, name, num_bytes, checksum in (index, tar):
                 new = scratch.new_file(name, expected_bytes=num_bytes)
                 stack.callback(new.discard)
-                for piece in _pieces(store, old, num_bytes, checksum):
+                for piece in checked_object(store, old, num_bytes=num_bytes, checksum=checksum):
                     new.write(piece)
                     self._progress.advance(len(piece))
                 scratch.finish_file(name, new)
         transaction.deliver(info, _digest(info))
-
-
-def _pieces(store: Store, name: str, num_bytes: int, checksum: int | None) -> Iterator[Any]:
-    pieces = read_object(store, name, num_bytes) if store.size(name) == num_bytes else iter([b""])
-    return checked_pieces(pieces, name, num_bytes=num_bytes, checksum=checksum, location=store.location)
 
 
 def _digest(info: ShardInfo) -> str:

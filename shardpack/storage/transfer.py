@@ -22,6 +22,24 @@ def read_object(store: Store, path: str, num_bytes: int) -> Iterator[bytes]:
         yield from store.get_ranges(path, starts=starts, lengths=[min(RANGE_BYTES, num_bytes - at) for at in starts])
 
 
+def checked_object(store: Store, name: str, *, num_bytes: int, checksum: int | None) -> Iterator[Any]:
+    """Yield an object in pieces as `checked_pieces` does; one of another length is not read.
+
+    Raises:
+        CorruptShardError: The length or the CRC32C differs.
+        ShardNotFoundError: The object does not exist.
+    """
+    if (size := store.size(name)) != num_bytes:
+        checked = "" if checksum is None else f" with CRC32C {checksum:08x}"
+        raise CorruptShardError(
+            f"file in {store.location!r} is damaged: expected {num_bytes} bytes{checked}, got {size} bytes; "
+            "restore it, then run the same command: it continues where it stopped",
+            path=name,
+        )
+    pieces = read_object(store, name, num_bytes)
+    yield from checked_pieces(pieces, name, num_bytes=num_bytes, checksum=checksum, location=store.location)
+
+
 def read_file(path: Path) -> Iterator[memoryview]:
     """Yield a file in pieces of at most 1 MiB; each piece is valid until the next one."""
     buffer = memoryview(bytearray(_READ_BYTES))

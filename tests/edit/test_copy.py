@@ -618,3 +618,38 @@ def test_layers_lead_nowhere_else(dataset, tmp_path):
     shardpack.copy(dataset, tmp_path / "copy")
     (ref,) = shardpack.open(tmp_path / "copy").manifest.layers
     assert ref.location == f".shardpack/layers/g000001-{ref.crc32c:08x}"
+
+
+@pytest.mark.parametrize("history", [False, True])
+def test_a_tar_whose_samples_were_saved_is_left_out(dataset, tmp_path, history):
+    tar = dataset / "shard-000001.tar"
+    os.truncate(tar, tar.stat().st_size - 1500)
+    with pytest.raises(
+        CorruptShardError, match=rf"expected \d+ bytes with .*, got {tar.stat().st_size} bytes; restore it"
+    ):
+        shardpack.copy(dataset, tmp_path / "before")
+    shardpack.repair(dataset)
+    steps = []
+    for expected in (4 - 1, 0):
+        report = shardpack.copy(dataset, tmp_path / "copy", history=history, progress=lambda *step: steps.append(step))
+        assert (report.copied_shards, report.left_out) == (expected, (tar.name,))
+        assert steps[-1][1] == steps[-1][2]
+    assert not (tmp_path / "copy" / tar.name).exists()
+    assert texts(tmp_path / "copy") == texts(dataset)
+    assert shardpack.verify(tmp_path / "copy", full=True).problems == ()
+    next((tmp_path / "copy" / ".shardpack" / "index").glob("shard-000001*")).unlink()
+    shardpack.copy(dataset, tmp_path / "copy", history=history)
+    assert shardpack.verify(tmp_path / "copy").problems == ()
+    tar.unlink()
+    assert shardpack.copy(dataset, WatchedStore(), history=history).left_out == (tar.name,)
+
+
+def test_a_needless_tar_elsewhere_is_left_out(dataset, tmp_path):
+    os.truncate(dataset / "shard-000001.tar", 1000)
+    shardpack.repair(dataset)
+    shardpack.pack([("other", {"json": b"1"})], tmp_path / "more")
+    shardpack.merge([dataset, tmp_path / "more"], tmp_path / "merged")
+    report = shardpack.copy(tmp_path / "merged", tmp_path / "copy", allow_locations=True)
+    assert report.left_out == ("shard-000001.tar",)
+    assert texts(tmp_path / "copy") == texts(tmp_path / "merged")
+    assert shardpack.verify(tmp_path / "copy", full=True).problems == ()

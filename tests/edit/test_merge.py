@@ -229,3 +229,25 @@ def test_merged_datasets_are_as_dicts(tmp_path_factory, keys, copy, data):
     assert {sample.key: sample.decode("txt") for sample in found.stream()} == model
     assert list(found.keys()) == list(model)
     assert [found[key].position for key in model] == list(range(len(model)))
+
+
+def test_a_tar_whose_samples_were_saved_is_not_copied(tmp_path):
+    for name in ("a", "b"):
+        shardpack.pack([(f"{name}/{n}", {"txt": "x" * 700}) for n in range(8)], tmp_path / name, max_shard_samples=4)
+    broken = tmp_path / "a" / "shard-000001.tar"
+    broken.write_bytes(broken.read_bytes()[:3200])
+    shardpack.repair(tmp_path / "a")
+    said, steps = [], []
+    shardpack.merge(
+        [tmp_path / "a", tmp_path / "b"],
+        tmp_path / "out",
+        copy=True,
+        announce=said.append,
+        progress=lambda *step: steps.append(step),
+    )
+    assert said == [f"{tmp_path / 'a'}: {broken.name} is left out: it is not whole, and no sample of it visible"]
+    assert steps[-1][1] == steps[-1][2]
+    with shardpack.open(tmp_path / "out") as ds:
+        assert len(ds) == len(shardpack.open(tmp_path / "a")) + 8
+        assert {sample["txt"] for sample in ds} == {b"x" * 700}
+    assert shardpack.verify(tmp_path / "out", full=True).problems == ()
