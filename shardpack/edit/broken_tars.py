@@ -2,13 +2,15 @@
 
 in the dataset's own folder    whole samples of a tar that breaks off can be saved
 in another one                 it is that of another dataset, which is to be repaired there
-of a layer                     the layer is restored, or detached
+of a layer                     the layer is restored, or detached; its sidecars are made again there
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 
@@ -19,6 +21,8 @@ from shardpack.errors import (
     StaleIndexError,
     UnsupportedVersionError,
 )
+from shardpack.format.checksum import crc32c
+from shardpack.format.layout import file_path
 from shardpack.format.manifest import OWN_FOLDER, Manifest
 from shardpack.format.shard_info import ShardInfo
 from shardpack.read.deleted_samples import have_visible, load_visible
@@ -101,23 +105,27 @@ def find_needless_tars(stores: DatasetStores, manifest: Manifest, shards: Sequen
 
 
 def find_broken_layers(home: Store, manifest: Manifest, options: LocationOptions) -> Iterator[str]:
-    """Yield what is wrong with the manifests and tars of layers, each in a sentence.
+    """Yield what is wrong with the manifests, other sidecars and tars of layers, each in a sentence.
 
     Raises:
         OptionError: A layer is in a place that is not followed.
         StorageError: A place does not answer.
     """
     for ref in manifest.layers:
+        broken = ""
         try:
             folder = open_layer(home, ref.location, options)
             own = layer_manifest(folder.store, ref)
             stores = folder.stores(own.locations)
+            if broken := _broken_sidecars(stores.sidecars, own):
+                yield f"layer {ref.location!r}: {broken}"
             shards = list(ShardList(stores.sidecars, own))
         except (DatasetNotFoundError, StaleIndexError, UnsupportedVersionError) as error:
             yield str(error.args[0])
             continue
         except (FormatError, ShardNotFoundError) as error:
-            yield f'layer {ref.location!r}: {error.args[0]}; it is a dataset of its own: "shardpack repair" it'
+            if not broken:
+                yield f'layer {ref.location!r}: {error.args[0]}; it is a dataset of its own: "shardpack repair" it'
             continue
         found = find_broken_tars(stores, own, shards, np.zeros(0, np.int64))
         for number in found.broken:
@@ -127,6 +135,31 @@ def find_broken_layers(home: Store, manifest: Manifest, options: LocationOptions
             )
         for what in found.lost:
             yield f"layer {ref.location!r}: {what}"
+
+
+def _broken_sidecars(store: Store, manifest: Manifest) -> str:
+    """Return which files of a layer are not as its manifest says, in a sentence; "" if all are."""
+    files = [(file_path(file), file.num_bytes, file.crc32c) for file in manifest.files if file not in manifest.table]
+    with suppress(FormatError, ShardNotFoundError):  # the shard table is among the files
+        files += [(info.index_path, info.index_bytes, info.index_crc32c) for info in ShardList(store, manifest)]
+    states = call_all(partial(_is_whole, store), files, limit=_AT_ONCE if store.remote else 1, purpose="repair")
+    broken = [path for (path, *_), whole in zip(files, states, strict=True) if not whole]
+    if not broken:
+        return ""
+    force = " --force" if any(whole is False for whole in states) else ""
+    return (
+        f"{len(broken)} of its sidecars are missing or damaged, first {broken[0]}; it is a dataset of its own: repair "
+        f'it with "shardpack repair {store.location}{force}"'
+    )
+
+
+def _is_whole(store: Store, file: tuple[str, int, int]) -> bool | None:
+    """Return whether a file has this length and checksum; None if it is missing."""
+    path, num_bytes, checksum = file
+    try:
+        return store.size(path) == num_bytes and crc32c(store.get(path, max_bytes=num_bytes)) == checksum
+    except ShardNotFoundError:
+        return None
 
 
 def _size(stores: DatasetStores, info: ShardInfo) -> int | None:

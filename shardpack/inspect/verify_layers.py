@@ -30,9 +30,10 @@ class PinnedLayer:
     def own(self, problem: Problem) -> Problem:
         """Return a problem of the layer's files as one of the base: its path begins with the layer's location.
 
-        A tar is never salvaged or indexed beneath the base, which has pinned the layer.
+        A tar is never salvaged or indexed beneath the base, which has pinned the layer. Its sidecars are repaired in
+        the layer.
         """
-        message = problem.message
+        message = problem.message.replace('"shardpack repair', f'"shardpack repair {self.stores.sidecars.location}')
         if not problem.shard.startswith(f"{FOLDER}/"):
             what, *_ = message.split(";")
             message = f'{what}; restore it, or do without the layer: "shardpack detach"'

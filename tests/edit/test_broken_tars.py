@@ -63,10 +63,34 @@ def test_layers(tmp_path):
     (table,) = (tmp_path / "texts" / ".shardpack").glob("shards-*")
     table.unlink()
     (what,) = shardpack.repair(out).lost
-    assert what.startswith("layer '../texts': ")
-    assert what.endswith('it is a dataset of its own: "shardpack repair" it')
+    assert what == (
+        f"layer '../texts': 1 of its sidecars are missing or damaged, first .shardpack/{table.name}; it is a dataset "
+        f'of its own: repair it with "shardpack repair {tmp_path / "texts"}"'
+    )
     shardpack.repair(tmp_path / "texts")
     assert shardpack.repair(out).lost == ()
     (tmp_path / "texts").rename(tmp_path / "gone")
     (what,) = shardpack.repair(out).lost
     assert what.startswith("layer '../texts' is missing: ")
+
+
+@pytest.mark.parametrize("pattern", ["shards-*", "keys-*", "index/shard-000000*"])
+@pytest.mark.parametrize("harm", ["missing", "cut", "flipped"])
+def test_sidecars_of_a_layer_that_an_edit_made(tmp_path, pattern, harm):
+    out = make(tmp_path / "out", 4)
+    shardpack.relabel(out, {f"k/{n:03d}": {"label": n} for n in range(4)})
+    (folder,) = (out / ".shardpack" / "layers").iterdir()
+    (path,) = (folder / ".shardpack").glob(pattern)
+    whole = path.read_bytes()
+    path.unlink()
+    if harm != "missing":
+        path.write_bytes(whole[:-5] if harm == "cut" else bytes([whole[0] ^ 1]) + whole[1:])
+    (what,) = shardpack.repair(out).lost
+    force = harm != "missing"
+    assert what.endswith(f'repair it with "shardpack repair {folder}{" --force" if force else ""}"')
+    (first, *_) = shardpack.verify(out).problems
+    assert f'"shardpack repair {folder}' in first.message
+    assert shardpack.repair(folder, force=force).lost == ()
+    assert path.read_bytes() == whole
+    assert shardpack.repair(out).lost == ()
+    assert shardpack.verify(out).problems == ()
