@@ -25,7 +25,7 @@ _WITHOUT_NAMES = {"list_eval_partition": "partition", "identity_celeba": "identi
 _SPLITS = {b"0": b"train", b"1": b"val", b"2": b"test"}
 _OF_SPLITS = ("partition", "evaluation_status")  # columns of splits in tables with names of columns
 _MOST_COUNT_DIGITS = 12
-_LINE_BYTES = 1024  # in which the first line ends
+START_BYTES = 1024  # that tell whether a file may be such a table
 
 
 class SpacedTable(NamedTuple):
@@ -42,6 +42,11 @@ class SpacedTable(NamedTuple):
     problem: str = ""
 
 
+def may_be_spaced(name: str, start: bytes) -> bool:
+    """Return whether a file may be such a table, by its name and its first `START_BYTES`."""
+    return _stem(name) in _WITHOUT_NAMES or _count(_first_line(start)) is not None
+
+
 def spaced_table(name: str, data: bytes) -> SpacedTable | None:
     """Return the table that a text file holds; None if it holds something else.
 
@@ -49,19 +54,30 @@ def spaced_table(name: str, data: bytes) -> SpacedTable | None:
         name: The file.
         data: Its bytes.
     """
-    stem, _, extension = name.rpartition("/")[2].lower().rpartition(".")
-    column = _WITHOUT_NAMES.get(stem)
-    first = data[:_LINE_BYTES].removeprefix(BOM_UTF8).partition(b"\n")[0]
+    column, first = _WITHOUT_NAMES.get(_stem(name)), _first_line(data)
     if column == "partition" and [cell.strip(b' "\r') for cell in first.split(b",")] == [b"image_id", b"partition"]:
         rows = data.partition(b"\n")[2]
         return _without_names(column, b"\n" + rows.replace(b",", b" ").replace(b'"', b""))
-    is_count = first.strip().isdigit() and len(first) <= _MOST_COUNT_DIGITS
-    if extension != "txt" or (column is None and not is_count) or b'"' in data:
+    count = _count(first)
+    if not name.lower().endswith(".txt") or (column is None and count is None) or b'"' in data:
         return None
-    if is_count:
+    if count is not None:
         _, names, rows = (*data.split(b"\n", 2), b"", b"")[:3]
-        return _counted(int(first), names, rows)
+        return _counted(count, names, rows)
     return None if column is None else _without_names(column, data.removeprefix(BOM_UTF8))
+
+
+def _stem(name: str) -> str:
+    return name.rpartition("/")[2].rpartition(".")[0].lower()
+
+
+def _first_line(data: bytes) -> bytes:
+    return data[:START_BYTES].removeprefix(BOM_UTF8).partition(b"\n")[0]
+
+
+def _count(first: bytes) -> int | None:
+    """Return the number that a first line is, or None."""
+    return int(first) if first.strip().isdigit() and len(first) <= _MOST_COUNT_DIGITS else None
 
 
 def _without_names(column: str, data: bytes) -> SpacedTable | None:

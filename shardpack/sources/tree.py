@@ -24,8 +24,8 @@ MAX_LABEL_BYTES = 4 << 30  # of one file with labels: Open Images' largest table
 class Contents(Protocol):
     """Where the bytes of a tree's files are."""
 
-    def read(self, name: str, *, max_bytes: int) -> bytes:
-        """Return all bytes of a file.
+    def read(self, name: str, *, max_bytes: int, first: int | None = None) -> bytes:
+        """Return all bytes of a file, or the first ones.
 
         Raises:
             SourceError: It cannot be read, or has more than `max_bytes`; nothing of it was read or inflated then.
@@ -46,9 +46,9 @@ class FolderContents:
 
     root: str
 
-    def read(self, name: str, *, max_bytes: int) -> bytes:
-        """Return all bytes of a file; see `Contents.read`."""
-        return _read(os.path.join(self.root, name), name, max_bytes)
+    def read(self, name: str, *, max_bytes: int, first: int | None = None) -> bytes:
+        """Return bytes of a file; see `Contents.read`."""
+        return _read(os.path.join(self.root, name), name, max_bytes, first)
 
     def locate(self, listing: Listing) -> Listing:
         """Return the listing as it is: names are paths below the root."""
@@ -88,9 +88,9 @@ class Tree:
         self.files = files
         self.contents = FolderContents(files.root) if contents is None else contents
 
-    def read(self, name: str, *, max_bytes: int = MAX_LABEL_BYTES) -> bytes:
-        """Return all bytes of a file, such as a table of labels; see `Contents.read`."""
-        return self.contents.read(name, max_bytes=max_bytes)
+    def read(self, name: str, *, max_bytes: int = MAX_LABEL_BYTES, first: int | None = None) -> bytes:
+        """Return all bytes of a file, such as a table of labels, or the first ones; see `Contents.read`."""
+        return self.contents.read(name, max_bytes=max_bytes, first=first)
 
     def read_given(self, path: str | os.PathLike[str], *, max_bytes: int = MAX_LABEL_BYTES) -> tuple[str | None, bytes]:
         """Return a file that the user named by its path: (its name in this tree, or None outside; its bytes).
@@ -155,12 +155,12 @@ def _lower(extensions: Mapping[str, int]) -> dict[str, int]:
     return counts
 
 
-def _read(path: str, name: str, max_bytes: int) -> bytes:
+def _read(path: str, name: str, max_bytes: int, first: int | None = None) -> bytes:
     try:
         with open(path, "rb") as file:
             size = os.fstat(file.fileno()).st_size
             if size > max_bytes:
                 raise SourceError(f"{name} has {size:,} bytes, expected at most {max_bytes:,}; split it")
-            return file.read()
+            return file.read(first)
     except OSError as error:
         raise SourceError(f"cannot read {name!r}: {error.strerror}; make it readable, or name another") from error

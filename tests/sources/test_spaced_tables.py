@@ -1,12 +1,30 @@
+from dataclasses import dataclass
+
 import pytest
 
 import shardpack
+from shardpack.sources.layouts.any_tables import spaced_tables
+from shardpack.sources.scan import scan
+from shardpack.sources.source import Problems
 from shardpack.sources.spaced_tables import spaced_table
+from shardpack.sources.tree import FolderContents, Tree
 from tests.conftest import make_jpeg
 
 IMAGES = [f"{number:06}.jpg" for number in range(1, 5)]
 ATTRIBUTES = "4\nBald Young \n" + "".join(f"{image} -1  1 \n" for image in IMAGES)
 PARTITION = "".join(f"{image} {split}\n" for image, split in zip(IMAGES, (0, 0, 1, 2), strict=True))
+
+
+@dataclass
+class Recorded:
+    """Contents that note which files are read whole."""
+
+    contents: FolderContents
+    whole: list[str]
+
+    def read(self, name, *, max_bytes, first=None):
+        self.whole += [name] if first is None else []
+        return self.contents.read(name, max_bytes=max_bytes, first=first)
 
 
 def read(text, name="list_attr_celeba.txt"):
@@ -57,6 +75,16 @@ def test_what_is_not_as_expected_is_said():
         found = read(PARTITION.replace(" 2", f" {other}"), "list_eval_partition.txt")
         assert found.columns == ("image_id", "partition")
         assert found.problem == f"its splits are numbers, 0 for train, 1 for val and 2 for test, and one is {other!r}"
+
+
+def test_a_text_file_that_is_no_table_is_not_read_whole(tmp_path):
+    (tmp_path / "notes.txt").write_text("hello\n" * 1000)
+    (tmp_path / "list_attr.txt").write_text(ATTRIBUTES)
+    (tmp_path / "identity_CelebA.txt").write_text(PARTITION)
+    tree = Tree(scan(tmp_path, Problems()))
+    tree.contents = Recorded(tree.contents, [])
+    assert [table.name for table in spaced_tables(tree)] == ["identity_CelebA.txt", "list_attr.txt"]
+    assert tree.contents.whole == ["identity_CelebA.txt", "list_attr.txt"]
 
 
 @pytest.mark.parametrize(

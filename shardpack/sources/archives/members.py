@@ -127,18 +127,19 @@ class ArchiveContents:
     stores: tuple[Store, ...]
     version: str
 
-    def read(self, name: str, *, max_bytes: int) -> bytes:
-        """Return all bytes of a file; see `Contents.read`."""
+    def read(self, name: str, *, max_bytes: int, first: int | None = None) -> bytes:
+        """Return bytes of a file; see `Contents.read`. One that is in an archive is inflated whole."""
         number = self.tree.number(name)
         if number is None:
             raise SourceError(f"no file {name!r} in the archive; check the name")
         if not self.is_inside[number]:
-            return self.tree.read(name, max_bytes=max_bytes)
+            return self.tree.read(name, max_bytes=max_bytes, first=first)
         reference, size = self.references[number], self.tree.files.sizes[number]
         if size > max_bytes:
             raise SourceError(f"{name} has {size:,} bytes, expected at most {max_bytes:,}; split it")
         try:
-            return bytes(self.stores[reference.store].get_range(reference.path, start=reference.start, length=size))
+            data = self.stores[reference.store].get_range(reference.path, start=reference.start, length=size)
+            return bytes(data[:first])
         except ShardpackError as error:
             raise SourceError(f"cannot read {name!r}: {error}") from error
 

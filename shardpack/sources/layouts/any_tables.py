@@ -7,6 +7,7 @@ import re
 from shardpack.codecs.field_types import IMAGE_EXTENSIONS
 from shardpack.sources.layouts.named_images import NamedImages
 from shardpack.sources.layouts.table_columns import KeyColumns, key_columns
+from shardpack.sources.spaced_tables import START_BYTES, may_be_spaced
 from shardpack.sources.splits import SPLIT_NAMES
 from shardpack.sources.table_formats import TABLE_KINDS, TableText, head, table_text
 from shardpack.sources.tree import Tree
@@ -44,14 +45,16 @@ def other_tables(tree: Tree) -> list[str]:
 def spaced_tables(tree: Tree) -> list[TableText]:
     """Return the text files that are tables of columns between spaces.
 
-    Reads none that is called like an image beside it, and none at all where there are many text files.
+    Reads none that is called like an image beside it, and none at all where there are many text files; of the others
+    the start, and all of those that may be tables.
     """
     folders = [folder for folder in tree.folders.values() if "txt" in folder.extensions]
     if sum(folder.extensions["txt"] for folder in folders) > _EXAMINED_TABLES:
         return []
     names = [name for folder in folders for name in tree.files.names[folder.first : folder.stop]]
     texts = [name for name in names if name.lower().endswith(".txt") and not _has_image(tree, name[:-4])]
-    tables = (table_text(name, tree.read(name)) for name in texts)
+    likely = (name for name in texts if may_be_spaced(name, tree.read(name, first=START_BYTES)))
+    tables = (table_text(name, tree.read(name)) for name in likely)
     return [table for table in tables if table.columns]
 
 

@@ -659,7 +659,7 @@ def test_a_row_takes_little_memory(text):
     table = memoryview(f"name,class,x,text\n{''.join(rows)}".encode())
 
     class Contents:
-        def read(self, name, *, max_bytes):  # noqa: ARG002 - the protocol's names
+        def read(self, name, *, max_bytes, first=None):  # noqa: ARG002 - the protocol's names
             return bytes(table)
 
     tree, problems, options = Tree(files_of([*names, "t.csv"]), Contents()), Problems(), LayoutOptions()
