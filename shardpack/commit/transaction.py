@@ -62,7 +62,13 @@ class Transaction(Delivering):
 
     @classmethod
     def new_dataset(
-        cls, target: Target, command: Command, *, force: bool = False, run_digest: Callable[[], str] | None = None
+        cls,
+        target: Target,
+        command: Command,
+        *,
+        force: bool = False,
+        run_digest: Callable[[], str] | None = None,
+        keeps_run: bool = False,
     ) -> Transaction:
         """Return a transaction that writes a new dataset.
 
@@ -71,6 +77,8 @@ class Transaction(Delivering):
             command: Named in the error that any other command gets while this one is unfinished.
             force: Delete the dataset that is there.
             run_digest: Returns a digest of everything that determines the dataset; called only if needed.
+            keeps_run: Leave `run.json` to the caller, who has more to do: until `end_run`, the same run finds the
+                transaction complete.
 
         Raises:
             OutputExistsError: The dataset would overwrite something, or another process is writing here.
@@ -78,7 +86,15 @@ class Transaction(Delivering):
         """
         with storage_errors(f"write to {target.location!r}", then=how_to_continue(command)):
             check_writable(target, command, force=force)
-        return cls(target, command, replaces=True, owns_tars=True, force=force, run_digest=run_digest)
+        return cls(
+            target,
+            command,
+            replaces=True,
+            owns_tars=True,
+            force=force,
+            run_digest=run_digest,
+            keeps_run=keeps_run,
+        )
 
     @classmethod
     def same_dataset(cls, target: Target, command: Command) -> Transaction:
@@ -102,10 +118,12 @@ class Transaction(Delivering):
         owns_tars: bool,
         force: bool = False,
         run_digest: Callable[[], str] | None = None,
+        keeps_run: bool = False,
     ) -> None:
         """Acquire the target and delete what killed runs left unfinished. Use one of the named constructors."""
         super().__init__(target, Journal(target, owns_tars=owns_tars), command)
         self._replaces, self._owns_tars, self._run_digest = replaces, owns_tars, run_digest
+        self._keeps_run = keeps_run
         self._new_indexes: list[str] = []
         self.complete = False
         self.totals: Mapping[str, Any] = {}
@@ -149,6 +167,7 @@ class Transaction(Delivering):
         try:
             files = files_to_replace(self._target, self._command, force=force)
         except OutputExistsError:
+            self._keeps_run = False  # it is of another run
             self._end()  # the work folder is from a run that was killed after it had published
             raise
         self._target.delete([MANIFEST_PATH, *files])
@@ -312,10 +331,16 @@ class Transaction(Delivering):
         work = (name for name in self._target.names() if name.startswith(f"{WORK_FOLDER}/"))
         self._target.delete(name for name in work if not folder_of_edit(name))
         self._target.drop_scratch()
-        self._target.delete([RUN_PATH])
+        if not self._keeps_run:
+            end_run(self._target)
 
     def release(self) -> None:
         """Release the target. Finished shards stay, so that the same command can continue. Safe to call twice."""
         self.withdraw_if_lost()
         assert self._lease is not None
         self._lease.release()
+
+
+def end_run(target: Target) -> None:
+    """Delete the digest of a run that is done: from here on, a dataset that is there is in the way of the same run."""
+    target.delete([RUN_PATH])

@@ -9,12 +9,15 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import Any
 
 from shardpack.commit.open_target import target_of
 from shardpack.commit.target import Target
+from shardpack.commit.transaction import end_run
 from shardpack.edit.base import open_base
 from shardpack.edit.table import make_table
+from shardpack.errors import DecodeError, OptionError
 from shardpack.sources.listing import Listing
 from shardpack.storage.open import Writable, as_writable
 from shardpack.storage.protocols import WritableStore
@@ -32,6 +35,8 @@ def pack_with_table(
 ) -> PackReport:
     """Pack a source, and make the table of the dataset as its second generation.
 
+    The digest of the run stays until there is a table, so that the same call, after a kill, goes on with that.
+
     Args:
         source, out, request: As `pack_source` takes them.
         storage_options: Of `out`.
@@ -40,6 +45,7 @@ def pack_with_table(
         MissingDependencyError: pyarrow is not installed; before anything is packed.
     """
     pyarrow_module()
+    request = replace(request, with_table=True)
     place = rows = None
     with ExitStack() as stack:
         if not isinstance(out, (str, os.PathLike)) or is_url(out):
@@ -47,14 +53,20 @@ def pack_with_table(
             place = _PlaceWithRows(as_writable(out, storage_options), rows)
         report = pack_source(source, out, request, place=place)
         if not (request.dry_run or report.missing_shards):
-            make_table(
-                open_base(out, storage_options=storage_options, work_dir=request.work_dir),
-                work_dir=request.work_dir,
-                single_writer=True,
-                jobs=request.jobs,
-                progress=request.progress,
-                packed=rows,
-            )
+            base = open_base(out, storage_options=storage_options, work_dir=request.work_dir)
+            try:
+                make_table(
+                    base,
+                    work_dir=request.work_dir,
+                    single_writer=True,
+                    jobs=request.jobs,
+                    progress=request.progress,
+                    packed=rows,
+                )
+            except (DecodeError, OptionError):  # the same call would end with it, too
+                end_run(base.target)
+                raise
+            end_run(base.target)
     return report
 
 

@@ -150,7 +150,9 @@ def pack_chunks(
     """
     run = ChunkedRun(found, recipe, request, recorded, rejected)
     try:
-        with Transaction.new_dataset(target, "pack", force=request.force, run_digest=run.digest) as transaction:
+        with Transaction.new_dataset(
+            target, "pack", force=request.force, run_digest=run.digest, keeps_run=request.with_table
+        ) as transaction:
             if transaction.complete:
                 return packed_chunks_before(target, Tally.of_record(transaction.totals))
             run.obey(transaction.note("plan"), engine, put_note=transaction.put_note)

@@ -147,7 +147,9 @@ def pack_plan(
         StorageError: The disk or the bucket refused. Finished shards stay; the same call continues.
     """
     run = PackRun(plan, request, recorded, rejected)
-    with Transaction.new_dataset(target, "pack", force=request.force, run_digest=run.digest) as transaction:
+    with Transaction.new_dataset(
+        target, "pack", force=request.force, run_digest=run.digest, keeps_run=request.with_table
+    ) as transaction:
         if transaction.complete:
             return packed_before(target)
         finished = run.keep_finished(transaction)

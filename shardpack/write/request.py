@@ -34,6 +34,8 @@ FOR_COLUMNS: dict[str, Any] = dict.fromkeys(("key_column", "label_column"))
 class PackRequest:
     """The options of `shardpack.pack`, which documents them.
 
+    Of `with_table`, packing itself keeps only that it may be continued until the table is made (`edit/pack_table.py`).
+
     Raises:
         OptionError: An option is out of range, or has the wrong type.
     """
@@ -82,6 +84,7 @@ class PackRequest:
     source_format: str | None = None
     unpickle: Unpickle | None = None
     raw: Raw | None = None
+    with_table: bool = False
     steps: PackSteps = field(init=False)
 
     def __post_init__(self) -> None:

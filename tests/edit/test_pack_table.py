@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import pytest
 
 import shardpack
 from shardpack.errors import DecodeError
+from shardpack.format.layout import RUN_PATH
 from tests.commit.stores import KilledError, ReadStore, WatchedStore, heal, kill_at
 from tests.conftest import image_folder
 from tests.fakes import file_contents
@@ -58,11 +61,34 @@ def test_after_a_kill_only_what_was_finished_before_is_read(photos, tmp_path):
     assert tables(store.contents()) == tables(file_contents(tmp_path / "out"))
 
 
+@pytest.mark.parametrize("options", [{}, {"resize": "short=16", "encode": "png"}], ids=["planned", "chunked"])
+def test_killed_anywhere_the_same_call_continues(photos, options):
+    def packed(step=None):
+        store = WatchedStore()
+        given = {"max_shard_samples": 4, "with_table": True, "jobs": 1, **options}
+        if "part" in given:
+            shardpack.pack(photos, store.url, **given | {"part": "1/2"})
+        if step is not None:
+            kill_at(store, step)
+            with suppress(KilledError):
+                shardpack.pack(photos, store.url, **given)
+            heal(store)
+        before = len(store.log)
+        report = shardpack.pack(photos, store.url, **given)
+        assert (report.num_samples, report.missing_shards) == (12, 0)
+        return store.contents(), len(store.log) - before
+
+    whole, steps = packed()
+    for step in range(1, steps):
+        assert packed(step)[0] == whole, step
+
+
 def test_labels_that_do_not_parse_are_told_once_the_dataset_is_there():
     store = WatchedStore()
     with pytest.raises(DecodeError, match=r"field 'json' is not JSON.*key='b'"):
         shardpack.pack([("a", {"json": {}}), ("b", {"json": b"{"})], store.url, with_table=True)
     assert shardpack.open(store.url).manifest.generation == 1
+    assert RUN_PATH not in store.contents()
 
 
 def test_a_dry_run_makes_nothing(photos):
