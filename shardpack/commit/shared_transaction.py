@@ -26,7 +26,9 @@ from shardpack.commit.lease import LEASE_NAME, is_foreign, share
 from shardpack.commit.overwrite import check_unused, has_manifest
 from shardpack.commit.target import Target
 from shardpack.errors import FormatError, OutputExistsError
-from shardpack.format.layout import RUN_PATH, WORK_FOLDER
+from shardpack.format.layout import MANIFEST_PATH, RUN_PATH, WORK_FOLDER, manifest_path
+from shardpack.format.manifest import Manifest
+from shardpack.format.manifest_json import parse_manifest
 from shardpack.format.shard_info import ShardInfo
 
 Read = Callable[[str], bytes | None]  # returns a file of the target
@@ -132,8 +134,15 @@ class SharedTransaction(Delivering):
         if plan is not None:
             return manifest and plan == self._agreement.text
         with suppress(FormatError):
-            return manifest and self._agreement.is_dataset(self._target.read)
+            return manifest and self._agreement.is_dataset(self._read_before_table)
         return False
+
+    def _read_before_table(self, name: str) -> bytes | None:
+        """Return a file of the dataset; for the manifest that of the generation to which only a table was added."""
+        text = self._target.read(name)
+        while name == MANIFEST_PATH and text is not None and _adds_table(manifest := parse_manifest(text)):
+            text = self._target.read(manifest_path(manifest.generation - 1))
+        return text
 
     def _publish_plan(self) -> None:
         check_unused(self._target)
@@ -237,3 +246,9 @@ class SharedTransaction(Delivering):
             self._target.drop_scratch()
         if self._lock is not None:
             self._lock.release()
+
+
+def _adds_table(manifest: Manifest) -> bool:
+    """Return whether a generation has the samples of the one before, and a label table."""
+    edit = manifest.packed_with.get("edit")
+    return manifest.generation > 1 and isinstance(edit, dict) and edit.get("command") == "table"

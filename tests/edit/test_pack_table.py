@@ -7,7 +7,7 @@ from contextlib import suppress
 import pytest
 
 import shardpack
-from shardpack.errors import DecodeError
+from shardpack.errors import DecodeError, OutputExistsError
 from shardpack.format.layout import RUN_PATH
 from tests.commit.stores import KilledError, ReadStore, WatchedStore, heal, kill_at
 from tests.conftest import image_folder
@@ -61,7 +61,9 @@ def test_after_a_kill_only_what_was_finished_before_is_read(photos, tmp_path):
     assert tables(store.contents()) == tables(file_contents(tmp_path / "out"))
 
 
-@pytest.mark.parametrize("options", [{}, {"resize": "short=16", "encode": "png"}], ids=["planned", "chunked"])
+@pytest.mark.parametrize(
+    "options", [{}, {"resize": "short=16", "encode": "png"}, {"part": "2/2"}], ids=["planned", "chunked", "part"]
+)
 def test_killed_anywhere_the_same_call_continues(photos, options):
     def packed(step=None):
         store = WatchedStore()
@@ -81,6 +83,25 @@ def test_killed_anywhere_the_same_call_continues(photos, options):
     whole, steps = packed()
     for step in range(1, steps):
         assert packed(step)[0] == whole, step
+
+
+@pytest.mark.parametrize("options", [{}, {"resize": "short=16", "encode": "png"}], ids=["planned", "chunked"])
+def test_a_part_that_is_run_again_has_nothing_to_do(photos, tmp_path, options):
+    def pack(part, **more):
+        given = {"max_shard_samples": 4, "with_table": True, **options, **more}
+        return shardpack.pack(photos, tmp_path / "out", part=part, jobs=1, **given)
+
+    pack("1/2")
+    pack("2/2")
+    before = file_contents(tmp_path / "out")
+    for again in (pack("2/2"), pack("1/2"), pack("1/2", with_table=False)):
+        assert again.missing_shards == 0
+    assert file_contents(tmp_path / "out") == before
+    with pytest.raises(OutputExistsError, match="already holds a dataset"):
+        pack("2/2", max_shard_samples=3)
+    shardpack.append([("more", {"jpg": b"x", "cls": 0})], tmp_path / "out")
+    with pytest.raises(OutputExistsError, match="already holds a dataset"):
+        pack("2/2")
 
 
 def test_labels_that_do_not_parse_are_told_once_the_dataset_is_there():
