@@ -37,7 +37,9 @@ def check_expression(connection: Any, expression: Any) -> set[str] | None:
         )
     names: set[str] = set()
     any_column = False
-    for part in _parts(_where(_parsed(connection, expression), expression)):
+    tree = _where(_parsed(connection, where_clause(expression), expression), expression)
+    _parsed(connection, f"WHERE {expression}", expression)  # nor may it close the brackets that stand around it
+    for part in _parts(tree):
         kind = part.get("class")
         if kind == "SUBQUERY":
             raise OptionError(f"a query looks at one row at a time, so it has no subqueries; got {shown(expression)}")
@@ -49,11 +51,10 @@ def check_expression(connection: Any, expression: Any) -> set[str] | None:
     return None if any_column else names
 
 
-def _parsed(connection: Any, expression: str) -> dict[str, Any]:
-    """Return DuckDB's tree of a statement that filters by the expression."""
-    text = f"SELECT 1 {where_clause(expression)}"
+def _parsed(connection: Any, clause: str, expression: str) -> dict[str, Any]:
+    """Return DuckDB's tree of a statement that filters by a clause with the expression."""
     try:
-        ((answer,),) = connection.execute("SELECT json_serialize_sql(?::VARCHAR)", [text]).fetchall()
+        ((answer,),) = connection.execute("SELECT json_serialize_sql(?::VARCHAR)", [f"SELECT 1 {clause}"]).fetchall()
         parsed = json.loads(answer)
     except RecursionError as error:
         raise OptionError("the query is nested too deeply; write a shorter one") from error
