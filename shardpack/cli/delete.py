@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 import shardpack
-from shardpack.cli.ui import dataset_argument, edit_options, plural, print_edit, progress_bar
+from shardpack.cli.ui import dataset_argument, edit_options, once, plural, print_edit, progress_bar
 
 
 @click.command("delete", epilog="Example: shardpack delete out/ --key cat/0001 --key cat/0007")
@@ -21,7 +21,13 @@ from shardpack.cli.ui import dataset_argument, edit_options, plural, print_edit,
     metavar="FILE",
     help="Delete the samples whose keys are in FILE, one a line; - for standard input.",
 )
-@click.option("--where", metavar="SQL", help="Delete the samples that SQL is true for, as in ls --where.")
+@click.option(
+    "--where",
+    multiple=True,
+    callback=once,
+    metavar="SQL",
+    help="Delete the samples that SQL is true for, as in ls --where.",
+)
 @edit_options
 def command(dataset: str, keys: tuple[str, ...], keys_from: Any, as_json: bool, quiet: bool, **options: Any) -> None:
     """Delete samples of the dataset DS.

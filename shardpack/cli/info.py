@@ -18,6 +18,7 @@ from shardpack.cli.ui import (
     hexadecimal,
     json_option,
     note,
+    once,
     plural,
     print_json,
     print_pairs,
@@ -39,8 +40,20 @@ SHOWN = 8  # class names that are printed
     metavar="NAME",
     help="With --urls: only the shards that hold samples of this split; with --by: only those.",
 )
-@click.option("--by", metavar="COLUMN", help="Count the samples with each value of a column of the label table: class.")
-@click.option("--where", metavar="SQL", help="With --by: only samples for which this expression is true.")
+@click.option(
+    "--by",
+    multiple=True,
+    callback=once,
+    metavar="COLUMN",
+    help="Count the samples with each value of a column of the label table: class.",
+)
+@click.option(
+    "--where",
+    multiple=True,
+    callback=once,
+    metavar="SQL",
+    help="With --by: only samples for which this expression is true.",
+)
 @click.option(
     "--plot", type=click.Path(), metavar="FILE", help="With --by: draw how many samples each value has, as a PNG."
 )

@@ -17,6 +17,7 @@ from shardpack.cli.ui import (
     generation_option,
     hexadecimal,
     json_option,
+    once,
     print_json,
 )
 
@@ -28,7 +29,11 @@ _ALIGNED_ROWS = 100  # whose lengths decide how wide columns are
 @dataset_argument
 @click.option("--split", metavar="NAME", help="Only samples of this split.")
 @click.option(
-    "--where", metavar="SQL", help="Only samples for which this expression is true: \"class = 'hat' and width > 400\"."
+    "--where",
+    multiple=True,
+    callback=once,
+    metavar="SQL",
+    help="Only samples for which this expression is true: \"class = 'hat' and width > 400\".",
 )
 @click.option(
     "--columns",

@@ -41,6 +41,8 @@ def test_info_by(run, tmp_path):
         (["--by", "class", "--plot", "a b.jpg"], 2, "ends in .png, got 'a b.jpg'; write --plot 'a b.png'"),
         (["--by", "class", "--plot", "x/png"], 2, "ends in .png, got 'x/png'; write --plot x/png.png"),
         (["--by", "class", "--force"], 2, "--force replaces the file of --plot"),
+        (["--by", "class", "--by", "label"], 2, "--by is given 2 times; give it once"),
+        (["--by", "class", "--where", "ok", "--where", "label = 1"], 2, "--where is given 2 times; give it once"),
         (["--by", "class", "--urls"], 2, "--urls is not for --by"),
         (["--by", "class", "--shards"], 2, "--shards is not for --by"),
         (["--urls", "--shards"], 2, "--shards is not for --urls"),
