@@ -26,7 +26,7 @@ from shardpack.table.build import FILE_ROWS, Built, finished_files, part_paths, 
 from shardpack.table.libraries import pyarrow_module
 from shardpack.table.packed_rows import PackedRows
 from shardpack.table.rows import Naming
-from shardpack.table.tasks import rows_of_dataset
+from shardpack.table.tasks import num_tasks, rows_of_dataset
 from shardpack.table.update import named
 
 _ROW_BYTES = 4096  # about what is read for a row: a label, and the head of an image
@@ -115,7 +115,14 @@ def make_table(
             jobs = 1
         with _workplace(base, transaction, work_dir) as work:
             jobs = _default_jobs(base) if jobs is None else jobs
-            built = _build(base, work, jobs=jobs, packed=packed, file_rows=file_rows, progress=progress)
+            built = _build(
+                base,
+                work,
+                jobs=min(jobs, num_tasks(base.manifest.num_samples)),
+                packed=packed,
+                file_rows=file_rows,
+                progress=progress,
+            )
             files = named(built, generation=transaction.generation)
             for file, path in files:
                 with open(path, "rb") as written:

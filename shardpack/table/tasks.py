@@ -47,6 +47,11 @@ def rows_of_dataset(
                     yield Rows(rows.table.slice(known), rows.types)
 
 
+def num_tasks(num_rows: int) -> int:
+    """Return how many tasks make so many rows, which is how many jobs are of use."""
+    return -(-num_rows // TASK_ROWS)
+
+
 def _made(origin: Origin, verify: bool, task: tuple[int, int]) -> list[Rows]:
     begin, end = task
     with closing(reopen_shards(origin, verify=verify)) as cache:

@@ -12,6 +12,7 @@ from shardpack.edit.base import open_base
 from shardpack.edit.table import make_table, table
 from shardpack.errors import DecodeError, OptionError
 from shardpack.format.layout import MANIFEST_PATH, WORK_FOLDER
+from shardpack.runtime import processes
 from shardpack.storage.memory import MemoryStore
 from shardpack.table.read_table import LabelTable
 from tests.commit.stores import KilledError, WatchedStore, heal, kill_at
@@ -103,6 +104,12 @@ def test_a_write_that_fails_leaves_the_generation_before_and_the_files(folder, t
         tar.unlink()  # all rows were made: they are not made again
     assert table(folder).generation == 2
     assert not (tmp_path / "ds" / WORK_FOLDER).exists()
+
+
+@pytest.mark.parametrize("jobs", [500, 99_999_999_999])
+def test_no_more_jobs_are_started_than_there_are_tasks(folder, monkeypatch, jobs):
+    monkeypatch.setattr(processes, "Child", None)
+    assert table(folder, jobs=jobs).generation == 2
 
 
 def test_jobs_are_a_number(folder):
