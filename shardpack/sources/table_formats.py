@@ -47,7 +47,7 @@ class TableText:
         skip_blanks: Of CSV: whether blanks in front of a cell are no part of it.
         header: Of CSV: whether the first line has the names of the columns; otherwise these are `columns`, or "0", "1",
             ... if that is empty.
-        problem: Why it is a question whether the table is meant; "" if it is none.
+        problem: Why it is a question whether the table is meant; "" if it is clear.
     """
 
     name: str
