@@ -57,7 +57,7 @@ def survey(
         sizes[number] = sum([at.size for name, at in entry.fields.items() if wanted is None or name in wanted])
         positions[number] = entry.position
         if named_by is not None:
-            name = _name(entry, split, named_by, wanted)
+            name = name_of(entry, split, named_by, wanted)
             names[number] = xxh3_64_intdigest(name.encode("utf-8", "surrogateescape"))
         if number % _PROGRESS_SAMPLES == 0:
             progress("survey", number, total)
@@ -91,7 +91,7 @@ def _entries(splits: Splits) -> Iterator[tuple[str | None, SampleLocation]]:
     return ((split, entry) for split, samples in splits for entry in samples.entries())
 
 
-def _name(entry: SampleLocation, split: str | None, named_by: NamedBy, wanted: Collection[str] | None) -> str:
+def name_of(entry: SampleLocation, split: str | None, named_by: NamedBy, wanted: Collection[str] | None) -> str:
     """Return what a sample is called where it is written: its key, or its path in the folder of its split."""
     key = entry.key
     if named_by == "key":
@@ -114,7 +114,7 @@ def _refuse_repeated(
     for number, (split, entry) in enumerate(_entries(splits)):
         if int(hashes[number]) not in suspects:
             continue
-        name = _name(entry, split, named_by, wanted)
+        name = name_of(entry, split, named_by, wanted)
         if name not in key_of:
             key_of[name] = entry.key
         elif key_of[name] == entry.key:

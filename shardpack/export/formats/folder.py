@@ -11,12 +11,18 @@ from __future__ import annotations
 
 import csv
 import json
+from array import array
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, ClassVar
 
-from shardpack.errors import DuplicateKeyError, ExportError, OptionError
+import numpy as np
+from xxhash import xxh3_64_intdigest
+
+from shardpack.errors import DecodeError, DuplicateKeyError, ExportError, OptionError
+from shardpack.export.contents import name_of
 from shardpack.export.exporter import Contents, ExportOptions, Limits, NamedBy, Note, Part
 from shardpack.export.files import are_different, path_parts, within_split
 from shardpack.export.roles import Roles, roles_of_image_files
@@ -59,6 +65,7 @@ class FolderExporter:
                     f"the dataset has classes, but sample {first.key!r} is in none; to export without class folders, "
                     "pass flat=True (--flat)"
                 )
+            _refuse_repeated(contents, roles, classes)
         return cls(roles, classes, options.drop)
 
     @property
@@ -124,6 +131,41 @@ class FolderExporter:
                         "two samples would be one file, as a key begins like the class of another; "
                         "pass flat=True (--flat)"
                     )
+
+
+def _refuse_repeated(contents: Contents, roles: Roles, classes: Sequence[str]) -> None:
+    """Raise DuplicateKeyError if a path that begins with its class is that of another sample in this class's folder.
+
+    Holds 16 bytes of each sample, and reads the labels of those alone whose paths differ in a class only.
+    """
+    known = frozenset(classes)
+    for split, samples in contents.splits:
+        top = 0 if split is None else len(split) + 1
+        whole, inner = array("Q"), array("Q")  # (samples) hashes of the path, and of what is behind a class
+        for entry in samples.entries():
+            path = name_of(entry, split, "image", roles.image)[top:]
+            folder, _, rest = path.partition("/")
+            whole.append(_hash(path))
+            inner.append(_hash(rest) if folder in known else 0)
+        shared = np.intersect1d(whole, inner)
+        if not len(shared):
+            continue
+        alike = samples.select(np.flatnonzero(np.isin(whole, shared) | np.isin(inner, shared)).tolist())
+        key_of: dict[str, str] = {}
+        for entry, sample in zip(alike.entries(), alike.stream(fields=roles.labels), strict=True):
+            with suppress(ExportError, DecodeError):  # the work names these samples, or leaves them out
+                folder_of = class_of(roles.label_of(sample), classes)
+                path = name_of(entry, split, "image", roles.image)[top:]
+                path = path if path.startswith(f"{folder_of}/") else f"{folder_of}/{path}"
+                if (other := key_of.setdefault(path, sample.key)) != sample.key:
+                    raise DuplicateKeyError(
+                        f"two samples would be one file, {path!r}: {other!r} and {sample.key!r}, as a key begins like "
+                        "the class of another; pass flat=True (--flat)"
+                    )
+
+
+def _hash(path: str) -> int:
+    return xxh3_64_intdigest(path.encode("utf-8", "surrogateescape"))
 
 
 def class_of(label: Mapping[str, Any], classes: Sequence[str]) -> str | None:

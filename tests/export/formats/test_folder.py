@@ -148,7 +148,7 @@ def test_two_samples_that_would_be_one_file_are_refused(tmp_path):
     ds = dataset(tmp_path / "ds", samples, classes=CLASSES)
     with pytest.raises(DuplicateKeyError, match="two samples would be one file"):
         shardpack.export(ds, tmp_path / "out", to="folder")
-    assert "cat" not in [path.name for path in (tmp_path / "out").iterdir()]
+    assert not (tmp_path / "out").exists()
 
 
 def test_splits_are_folders_with_tables_of_their_own(tmp_path):
@@ -168,3 +168,19 @@ def test_splits_are_folders_with_tables_of_their_own(tmp_path):
         "dog/2.jpg",
     ]
     assert [row["label"] for row in table(tmp_path / "out" / "val" / "metadata.csv")] == ["1", "0"]
+
+
+@pytest.mark.parametrize("split", [None, "train"])
+def test_samples_that_would_be_one_file_are_told_before_the_work(tmp_path, split):
+    with shardpack.ShardWriter(tmp_path / "in", classes=["cat", "dog"]) as writer:
+        for key, label in (("a", 0), ("b", 0), ("cat/a", 0), ("cat/b", 1), ("dog/a", 1), ("c", None)):
+            values = {} if label is None else {"label": label}
+            writer.write(key, {"jpg": make_jpeg(), "json": values}, split=split)
+    ds = shardpack.open(tmp_path / "in")
+    with pytest.raises(DuplicateKeyError, match=r"one file, 'cat/a.jpg': 'a' and 'cat/a', as .*; pass flat=True"):
+        shardpack.export(ds, tmp_path / "out", to="folder", dry_run=True)
+    shardpack.export(ds.select(["b", "cat/a", "cat/b", "dog/a"]), tmp_path / "out", to="folder")
+    images = {str(path.relative_to(tmp_path / "out")) for path in tmp_path.glob("out/**/*.jpg")}
+    assert images == {
+        f"{split}/" * bool(split) + name for name in ("cat/b.jpg", "cat/a.jpg", "dog/cat/b.jpg", "dog/a.jpg")
+    }
