@@ -277,6 +277,7 @@ class TarIndexer:
         location: str | None = None,
         *,
         split_of: Mapping[str, str] = MappingProxyType({}),
+        classes: tuple[str, ...] | None = None,
         repaired: bool | None = None,
     ) -> tuple[Manifest, list[tuple[str, Parts]]]:
         """Return the manifest, and the files of the whole dataset in the order of publication.
@@ -286,6 +287,7 @@ class TarIndexer:
         Args:
             location: Where the tars are, if not beside the manifest.
             split_of: Tar -> the split of its samples; if empty, the splits of the previous generation stay.
+            classes: Class names, if the previous generation has none.
             repaired: Recorded in a first manifest, if it is not None.
         """
         shards = self.shards
@@ -294,17 +296,20 @@ class TarIndexer:
         own = OWN_FOLDER if location is None else location
         if self._previous is None:
             return encode(
+                classes=classes,
                 packed_with=recorded_options(indexed=True, repaired=repaired),
                 locations=(own,) * num_locations,
                 splits=_stated(shards, split_of),
             )
         previous = self._previous.manifest
         splits = _stated(shards, split_of) or self._splits(shards, previous)
+        classes = classes if previous.classes is None else previous.classes
+        is_named_alike = classes == previous.classes  # rows of label tables have names of classes
         encode_next = partial(
             encode,
-            classes=previous.classes,
+            classes=classes,
             splits=splits,
-            label_table=self._label_table(shards, splits, self._previous),
+            label_table=self._label_table(shards, splits, self._previous) if is_named_alike else (),
             packed_with=previous.packed_with,
             locations=(own,) * max(num_locations, len(previous.locations)),
         )

@@ -141,7 +141,8 @@ def index(
     target, location = place_for_indexes(tar_set, out, storage_options, out_options)
     with storage_errors(f"write indexes to {target.location!r}"):
         digests = TarDigests(tar_set, ignore)
-        run_digest = partial(digests.of_run, on_duplicate, checksums, location, sorted(beside.splits.of.items()))
+        said = sorted(beside.splits.of.items()), beside.classes
+        run_digest = partial(digests.of_run, on_duplicate, checksums, location, *said)
         previous = check_indexable(tar_set, target, location, force=force, run_digest=run_digest)
         with writing_indexes(target):
             transaction = Transaction.index_beside(target, run_digest=run_digest)
@@ -150,7 +151,7 @@ def index(
             try:
                 indexer.index_all(jobs=jobs, checksums=checksums, progress=progress)
                 indexer.check_unique(on_duplicate)
-                manifest, files = indexer.encode(location, split_of=beside.splits.of)
+                manifest, files = indexer.encode(location, split_of=beside.splits.of, classes=beside.classes)
                 with writing_indexes(target):
                     transaction.publish(files)
             except BaseException:
@@ -218,7 +219,8 @@ def index_in_memory(tar_set: TarSet, *, ignore: Sequence[str], base: Store | Non
         indexer = TarIndexer(tar_set, target, transaction, ignore=check_ignore(ignore))
         indexer.index_all()
         indexer.check_unique("keep")
-        _, files = indexer.encode(split_of=look_beside(tar_set).splits.of)
+        beside = look_beside(tar_set)
+        _, files = indexer.encode(split_of=beside.splits.of, classes=beside.classes)
         transaction.publish(files)
     objects = {name: bytes(memory.get(name)) for name in memory.names()}
     return OverlayStore(objects, base or tar_set.store)

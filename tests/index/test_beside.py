@@ -10,6 +10,7 @@ import shardpack
 from shardpack.errors import SourceError
 from shardpack.index.beside import Beside, look_beside
 from shardpack.index.find import find_tars
+from shardpack.sources.class_list import CLASS_LIST, class_list_text
 from shardpack.sources.stated_splits import StatedSplits
 from shardpack.storage.memory import MemoryStore
 from tests.export.indexes.test_index_source import write_tar
@@ -81,3 +82,28 @@ def test_lists_of_files_beside_tars_are_no_samples(tars):
     report = shardpack.index(tars, force=True)
     assert report.tables == ("t-0.parquet",)
     assert report.num_samples == 6
+
+
+def test_class_names_of_an_export_are_kept(tars):
+    (tars / CLASS_LIST).write_text(class_list_text(["zebra", "no sample", "ant"]), encoding="utf-8")
+    shardpack.index(tars)
+    assert shardpack.open(tars).classes == ("zebra", "no sample", "ant")
+    assert shardpack.open(tars / "t-*.tar", index="memory").classes == ("zebra", "no sample", "ant")
+    store = MemoryStore({path.name: path.read_bytes() for path in tars.iterdir() if path.is_file()})
+    assert look_beside(find_tars(store)).classes == ("zebra", "no sample", "ant")
+
+
+def test_class_names_that_come_later_make_a_generation_and_others_do_not(tars):
+    shardpack.index(tars)
+    for names in (["a", "b"], ["b"]):
+        (tars / CLASS_LIST).write_text(class_list_text(names), encoding="utf-8")
+        shardpack.index(tars, force=True)
+        ds = shardpack.open(tars)
+        assert (ds.manifest.generation, ds.classes) == (2, ("a", "b"))
+
+
+def test_a_damaged_class_list_stops_before_anything_is_written(tars):
+    (tars / CLASS_LIST).write_text("names:\n  7: x\n", encoding="utf-8")
+    with pytest.raises(SourceError, match="expected a name for each"):
+        shardpack.index(tars)
+    assert not (tars / ".shardpack").exists()
