@@ -45,7 +45,6 @@ from shardpack.write.part import Part, parse_part
 from shardpack.write.place import NewDataset, Place
 from shardpack.write.report import PackReport
 from shardpack.write.request import FOR_COLUMNS, FOR_FOLDERS, FOR_ROWS, PackRequest
-from shardpack.write.sharding import ShardLimits
 
 if TYPE_CHECKING:
     from shardpack.write.preview import SamplePreview
@@ -112,13 +111,15 @@ def _pack_listed(source: Source, place: Place, request: PackRequest) -> PackRepo
             check_writable(target, "pack", force=request.force)  # before hours of listing and checking
     with ExitStack() as engines:
         spool = engines.enter_context(Spool(request.work_dir, announce=request.announce, progress=request.progress))
-        # If `jobs` is given, its workers start while the source is listed, and do all the work. Otherwise
-        # this process lists, since only the listing tells how many workers are worth starting.
+        # If `jobs` is given, its workers start while the source is listed, and do all the work; those beyond the cores
+        # only if there are tasks for them. Otherwise this process lists, since only the listing tells how many workers
+        # are worth starting.
         # The nodes of a cluster only pack: this process lists.
         threads = request.threads_per_job
         listing_engine: Engine = IN_PROCESS
         if request.engine is None and request.jobs is not None:
-            listing_engine = engines.enter_context(start_workers(request.jobs, threads_per_job=threads))
+            jobs = min(request.jobs, os.cpu_count() or 1)
+            listing_engine = engines.enter_context(start_workers(jobs, threads_per_job=threads))
         packing_engine = listing_engine
         listed = _list(source, request, listing_engine, spool)
         if request.work_dir is not None and work_dir is None and not spool.used:
@@ -133,9 +134,9 @@ def _pack_listed(source: Source, place: Place, request: PackRequest) -> PackRepo
             if (remote := as_remote(packing_engine)) is not None:
                 probe_source(remote, ListedInput(listed.listing).first_part())
         elif request.jobs is None:
-            jobs = worthwhile_jobs(listed.listing, request.limits, part)
-            if request.steps.change_payloads:  # the samples of a chunk, too, are work for several
-                jobs = max(jobs, min(os.cpu_count() or 1, -(-listed.listing.num_samples // _SAMPLES_PER_JOB)))
+            jobs = min(os.cpu_count() or 1, _useful_jobs(listed.listing, request, part))
+            packing_engine = engines.enter_context(start_workers(jobs, threads_per_job=threads))
+        elif (jobs := min(request.jobs, _useful_jobs(listed.listing, request, part))) > packing_engine.jobs:
             packing_engine = engines.enter_context(start_workers(jobs, threads_per_job=threads))
         listing = _listing_to_pack(listed, request, packing_engine, place)
         pack = _pack_chunked if request.steps.change_payloads else _pack_planned
@@ -268,12 +269,16 @@ def in_packing_order(listing: Listing, shuffle_seed: int | None) -> Listing:
     return listing.take(np.concatenate([first + permutation(stop - first, key) for first, stop in runs]))
 
 
-def worthwhile_jobs(listing: Listing, limits: ShardLimits, part: Part | None = None) -> int:
-    """Return the number of cores, but at most the number of shards of a part: starting a worker takes 0.2 s."""
+def _useful_jobs(listing: Listing, request: PackRequest, part: Part | None) -> int:
+    """Return the number of shards of a part, or more where samples change: starting a worker takes 0.2 s."""
+    limits = request.limits
     shards = int(listing.size.sum()) // limits.max_bytes + 1
     if limits.max_samples is not None:
         shards = max(shards, -(-listing.num_samples // limits.max_samples))
-    return min(os.cpu_count() or 1, shards if part is None else -(-shards // part.count))
+    jobs = shards if part is None else -(-shards // part.count)
+    if request.steps.change_payloads:  # the samples of a chunk, too, are work for several
+        jobs = max(jobs, -(-listing.num_samples // _SAMPLES_PER_JOB))
+    return jobs
 
 
 def _totals(plan: PackPlan, packed: Packed | None) -> dict[str, Any]:

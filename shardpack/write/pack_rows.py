@@ -93,7 +93,7 @@ def pack_rows(found: FoundFiles, name: str, place: Place, request: PackRequest) 
             if (remote := as_remote(engine)) is not None:
                 probe_source(remote, rows.first_part())
         else:
-            jobs = _worthwhile_jobs(rows, request) if request.jobs is None else request.jobs
+            jobs = _useful_jobs(rows, request)
             engine = engines.enter_context(start_workers(jobs, threads_per_job=threads))
         recorded = request.recorded(source.format)
         totals = pack_chunked(rows, recipe, target, request, recorded=recorded, engine=engine, part=part)
@@ -108,8 +108,12 @@ def pack_rows(found: FoundFiles, name: str, place: Place, request: PackRequest) 
     )
 
 
-def _worthwhile_jobs(rows: RowInput, request: PackRequest) -> int:
-    """Return the number of cores, but at most the number of chunks, roughly: starting a worker takes 0.2 s."""
-    if request.dry_run:
-        return 1
-    return min(os.cpu_count() or 1, rows.source_bytes // request.limits.max_bytes + 1)
+def _useful_jobs(rows: RowInput, request: PackRequest) -> int:
+    """Return the number of jobs that were asked for, of which those beyond the cores are of use for chunks only.
+
+    Otherwise the number of cores, but at most that of chunks, roughly: starting a worker takes 0.2 s.
+    """
+    cores, chunks = os.cpu_count() or 1, rows.source_bytes // request.limits.max_bytes + 1
+    if request.jobs is not None:
+        return min(request.jobs, max(cores, chunks))
+    return 1 if request.dry_run else min(cores, chunks)

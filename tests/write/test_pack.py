@@ -8,6 +8,8 @@ import pytest
 
 import shardpack
 from shardpack.errors import CorruptShardError, OptionError, SourceError
+from shardpack.runtime import processes
+from shardpack.runtime.child import Child
 from tests.conftest import image_folder, make_jpeg
 from tests.fakes import file_contents
 from tests.sources.archives.zips import make_zip
@@ -54,6 +56,24 @@ def test_a_dataset_is_not_packed_over_itself(tmp_path, jobs):
         with pytest.raises(OptionError, match="source and target are the same"):
             shardpack.pack(source, tmp_path / "ds", force=True, jobs=jobs)
     assert [sample["txt"] for sample in shardpack.open(tmp_path / "ds")] == [b"a", b"b", b"c", b"d"]
+
+
+@pytest.mark.parametrize("options", [{}, {"resize": "short=16"}, {"max_shard_samples": 1}], ids=str)
+def test_no_more_jobs_are_started_than_there_are_tasks(tmp_path, monkeypatch, options):
+    started = []
+
+    class Counted(Child):
+        def __init__(self, **threads):
+            started.append(self)
+            assert len(started) < 50
+            super().__init__(**threads)
+
+    monkeypatch.setattr(processes, "Child", Counted)
+    source = image_folder(tmp_path / "photos", per_class=3)
+    shardpack.pack(source, tmp_path / "out", jobs=99_999_999_999, **options)
+    shardpack.pack(source, tmp_path / "one", jobs=1, **options)
+    assert file_contents(tmp_path / "out") == file_contents(tmp_path / "one")
+    assert len(started) <= (os.cpu_count() or 1) + 6
 
 
 def test_the_shape_of_labels_is_recorded_and_follows_the_image(tmp_path):

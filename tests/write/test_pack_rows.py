@@ -70,7 +70,7 @@ def test_a_file_of_few_rows_whose_number_only_reading_tells_is_packed(tmp_path, 
         assert len(ds) == 3
 
 
-@pytest.mark.parametrize("jobs", [2, None])
+@pytest.mark.parametrize("jobs", [2, None, 99_999_999_999])
 def test_jobs_change_no_byte(source, whole, tmp_path, jobs):
     report = shardpack.pack(source, tmp_path / "out", jobs=jobs, max_shard_samples=7)
     assert contents(tmp_path / "out") == contents(whole)
