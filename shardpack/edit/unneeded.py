@@ -153,7 +153,8 @@ def _manifest(target: Target, number: int) -> Manifest:
     if found is None:
         raise CorruptManifestError(
             f"the manifest of generation {number}, which is kept, is damaged, so that it is not known which files it "
-            "needs; restore it, or keep fewer generations (--keep, --older-than); nothing was deleted",
+            "needs; restore it, or remove all earlier generations, however young (--older-than 0 without --keep); "
+            "nothing was deleted",
             path=manifest_path(number),
         )
     return found.manifest

@@ -35,7 +35,7 @@ from shardpack.inspect.stored_names import stored_names
 from shardpack.storage.protocols import Store
 from shardpack.storage.url import is_url
 
-_RESTORE = 'restore it, or remove earlier generations with "shardpack gc --keep 1"'
+_RESTORE = 'restore it, or remove all earlier generations with "shardpack gc --older-than 0"'
 
 
 @dataclass(slots=True)

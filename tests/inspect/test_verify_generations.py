@@ -7,6 +7,7 @@ import json
 import pytest
 
 import shardpack
+from shardpack.errors import CorruptManifestError
 from shardpack.format.layout import MANIFEST_PATH, file_path, manifest_path
 from shardpack.inspect.verify_generations import verify_generations
 from shardpack.read.open_dataset import load_manifest
@@ -139,6 +140,10 @@ def test_gc_mends_what_is_wrong_with_earlier_generations(tmp_path):
     for position in (1, 4):
         edits.deleted(tmp_path, position)
     (tmp_path / manifest_path(2)).write_bytes(b"damaged")
-    assert [problem.kind for problem in shardpack.verify(tmp_path).problems] == ["incomplete"]
-    shardpack.gc(tmp_path, keep=1, older_than=0)
+    (problem,) = shardpack.verify(tmp_path).problems
+    assert problem.kind == "incomplete"
+    assert problem.message.endswith('restore it, or remove all earlier generations with "shardpack gc --older-than 0"')
+    with pytest.raises(CorruptManifestError, match=r"generation 2.*remove all earlier generations.*--older-than 0"):
+        shardpack.gc(tmp_path)
+    shardpack.gc(tmp_path, older_than=0)
     assert shardpack.verify(tmp_path).ok
