@@ -28,7 +28,7 @@ from shardpack.read.shard_list import ShardList
 from shardpack.storage.protocols import Store
 
 PIECE_BYTES = 8 << 20
-_MEND = 'restore it, or run "shardpack repair", which makes it again or says what else can be done'
+_MEND = 'restore it, or run "shardpack repair --force", which makes it again or says what else can be done'
 _REBUILD = 'make it again with "shardpack repair --force"'
 
 

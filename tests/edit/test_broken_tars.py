@@ -89,7 +89,7 @@ def test_sidecars_of_a_layer_that_an_edit_made(tmp_path, pattern, harm):
     force = harm != "missing"
     assert what.endswith(f'repair it with "shardpack repair {folder}{" --force" if force else ""}"')
     (first, *_) = shardpack.verify(out).problems
-    assert f'"shardpack repair {folder}' in first.message
+    assert f'"shardpack repair {folder}{" --force" if force else ""}"' in first.message
     assert shardpack.repair(folder, force=force).lost == ()
     assert path.read_bytes() == whole
     assert shardpack.repair(out).lost == ()

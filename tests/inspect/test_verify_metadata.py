@@ -22,8 +22,8 @@ from shardpack.read.shard_list import ShardList
 from shardpack.storage.memory import MemoryStore
 from tests import edits
 from tests.fakes import file_contents
-from tests.read.datasets import numbered, packed
-from tests.sidecars import plain
+from tests.read.datasets import numbered, packed, write
+from tests.sidecars import key_index, plain
 
 FILES = packed(numbered(30), max_shard_samples=10, split="train")
 
@@ -117,3 +117,16 @@ def test_samples_that_fell_into_another_split_are_told(edited):
     files = {**file_contents(edited), MANIFEST_PATH: encode_manifest(replace(manifest, splits=changed))}
     assert problems(files) == []
     assert problems(files, HASHES) == [("damaged", MANIFEST_PATH)]
+
+
+def test_what_is_damaged_needs_force(tmp_path):
+    write(tmp_path, numbered(6))
+    path = key_index(tmp_path)
+    path.write_bytes(path.read_bytes()[:-1] + b"?")
+    (problem,) = shardpack.verify(tmp_path).problems
+    assert '"shardpack repair --force"' in problem.message
+    assert shardpack.repair(tmp_path, force=True).lost == ()
+    assert shardpack.verify(tmp_path).ok
+    path.unlink()
+    (problem,) = shardpack.verify(tmp_path).problems
+    assert '"shardpack repair"' in problem.message
