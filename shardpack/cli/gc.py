@@ -49,7 +49,8 @@ def command(dataset: str, as_json: bool, quiet: bool, **options: Any) -> None:
 
     Whoever still reads a generation that is deleted gets errors: choose --older-than longer than the longest run.
     Tars that shardpack only indexed, and tars in other places, are never deleted. What an unfinished edit keeps for its
-    next run is deleted when nothing was written for it that long, in a bucket for a day at least.
+    next run is deleted when nothing was written for it that long; in a bucket, and where folders have no locks, for a
+    day at least.
 
     With --json: location, kept, generations, files, layers, num_bytes, num_young, seconds, dry_run.
     """

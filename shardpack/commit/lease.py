@@ -43,6 +43,11 @@ class Lease:
         self._process = os.getpid()
         self._released = False
 
+    @property
+    def is_locked(self) -> bool:
+        """Whether a lock tells that no other process writes to the target; a lease only says who began last."""
+        return self._lock is not None and self._lock.is_real
+
     def share(self) -> None:
         """Share the lock with the workers of this process, which write shards to the work folder."""
         if self._lock is not None and not self._lock.try_acquire(shared=True):

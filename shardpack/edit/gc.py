@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -13,18 +14,19 @@ from shardpack.commit.lease import LEASE_NAME, Lease, acquire, how_to_continue, 
 from shardpack.commit.target import Target
 from shardpack.edit.base import open_base
 from shardpack.edit.unneeded import Unneeded, find_unneeded
-from shardpack.format.layout import layer_folder
+from shardpack.format.layout import WORK_FOLDER, layer_folder
 from shardpack.runtime.arguments import as_integer
 from shardpack.runtime.durations import parse_seconds
 from shardpack.runtime.progress import Progress, no_progress
 from shardpack.storage.atomic import storage_errors
 from shardpack.storage.listing import list_objects
+from shardpack.storage.lock import FolderLock
 from shardpack.storage.open import Writable
 
 KEEP = 1
 OLDER_THAN = "7d"
 _FILES_PER_STEP = 1000
-_DAY = 86400.0  # so long an edit in a bucket that writes nothing may still be under way
+_DAY = 86400.0  # so long an edit that writes nothing may still be under way where no lock tells
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,22 +99,22 @@ def gc(
     base = open_base(dataset, storage_options=storage_options)
     target = base.target
 
-    def find() -> Unneeded:
+    def find(*, is_locked: bool) -> Unneeded:
         return find_unneeded(
             target,
             newest_generation(target),
             list_objects(base.store),
             keep=keep,
             written_before=now - seconds if seconds else None,
-            silent_before=now - _DAY if base.store.folder is None else None,
+            silent_before=None if is_locked else now - _DAY,
         )
 
     if dry_run:
-        found = find()
+        found = find(is_locked=base.store.folder is not None and _is_at_rest(base.store.folder))
     else:
         action = f"clean up {target.location!r}"
         with storage_errors(action, then=how_to_continue("gc")), _leased(target) as lease:
-            found = find()
+            found = find(is_locked=lease.is_locked)
             _delete(target, lease, found, progress)
     deleted = [*found.manifests, *found.files]
     return GcReport(
@@ -145,6 +147,15 @@ def _leased(target: Target) -> Iterator[Lease]:
         if target.read(LEASE_NAME) == lease.text:
             target.delete([LEASE_NAME])
         lease.release()
+
+
+def _is_at_rest(folder: str) -> bool:
+    """Return whether a lock tells that nobody writes to a dataset. Writes nothing."""
+    try:
+        with FolderLock(os.path.join(folder, WORK_FOLDER)) as lock:
+            return lock.try_acquire() and lock.is_real
+    except FileNotFoundError:  # who writes has a work folder
+        return True
 
 
 def _delete(target: Target, lease: Lease, found: Unneeded, progress: Progress) -> None:

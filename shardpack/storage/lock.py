@@ -28,12 +28,16 @@ class FolderLock:
 
     Uses `flock` on the folder itself: nothing is written, so nothing can be left behind. Where that does not
     work (Windows, some network file systems), every `try_acquire` succeeds.
+
+    Attributes:
+        is_real: Whether the last `try_acquire` that succeeded keeps other processes out.
     """
 
     def __init__(self, path: str, *, flock: Flock = system_flock):
         """Open the folder; `flock` is what locks it."""
         self._path, self._flock = path, flock
         self._descriptor = -1
+        self.is_real = False
         if sys.platform != "win32":
             self._descriptor = os.open(path, os.O_RDONLY)
             watch_forks(self)
@@ -52,8 +56,10 @@ class FolderLock:
 
         Call again to change between shared and exclusive; a failed change loses the lock.
         """
+        self.is_real = False
         try:
             self._flock(self._descriptor, shared)
+            self.is_real = self._descriptor >= 0
         except BlockingIOError:
             return False
         except OSError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 import os
 import shutil
@@ -11,10 +12,12 @@ from contextlib import suppress
 import pytest
 
 import shardpack
+from shardpack.commit.folder_target import FolderTarget
 from shardpack.commit.lease import LEASE_NAME
 from shardpack.edit.base import open_base
 from shardpack.errors import DatasetNotFoundError, OptionError, OutputExistsError
 from shardpack.format.layout import MANIFEST_PATH, WORK_FOLDER, index_path, manifest_path
+from shardpack.storage.lock import FolderLock
 from tests.commit.stores import KilledError, WatchedStore, heal, kill_at
 from tests.fakes import file_contents
 from tests.write.test_kill import zygote  # noqa: F401 - a fixture
@@ -316,3 +319,36 @@ def test_killed_at_any_change_of_a_bucket(store, step):
     check(store.url)
     assert not [name for name in store.names() if name in ORPHANS or name.startswith(WORK_FOLDER)]
     assert len(shardpack.log(store.url)) == 1
+
+
+def test_where_locks_do_not_work_an_edit_under_way_keeps_what_it_has_made(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    for of in (FolderLock, FolderTarget):
+        monkeypatch.setitem(of.__init__.__kwdefaults__, "flock", refuse)
+    make(tmp_path)
+    reports = []
+
+    def collect(*_):
+        if not reports:
+            reports.extend(shardpack.gc(tmp_path, keep=9, older_than=0, dry_run=dry) for dry in (True, False))
+
+    more = [(f"n{i}", {"bin": b"1"}) for i in range(6)]
+    shardpack.append(more, tmp_path, max_shard_samples=2, jobs=1, progress=collect)
+    assert [report.files for report in reports] == [(), ()]
+    assert len(shardpack.open(tmp_path)) == 10
+    assert shardpack.verify(tmp_path, full=True).ok
+
+
+def test_a_dry_run_does_not_count_what_an_edit_under_way_has_made(tmp_path):
+    make(tmp_path)
+    reports = []
+
+    def collect(*_):
+        reports.append(shardpack.gc(tmp_path, keep=9, older_than=0, dry_run=True))
+
+    more = [(f"n{i}", {"bin": b"1"}) for i in range(6)]
+    shardpack.append(more, tmp_path, max_shard_samples=2, jobs=1, progress=collect)
+    assert reports
+    assert all(report.files == () for report in reports)
