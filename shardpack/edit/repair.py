@@ -21,7 +21,7 @@ from shardpack.edit.base import EditBase, open_base
 from shardpack.edit.rebuild import Rebuilt, choose_tars, rebuild
 from shardpack.edit.repair_files import FileRepair
 from shardpack.edit.repair_plan import RepairPlan, write_plan
-from shardpack.edit.replace_broken import replace_broken
+from shardpack.edit.replace_broken import clean_up_committed, replace_broken
 from shardpack.edit.salvage import Salvage
 from shardpack.errors import FormatError, UnsupportedVersionError
 from shardpack.format.assemble import recorded_options
@@ -125,6 +125,8 @@ def repair(
             plan = FileRepair(store, target, text, manifest, options=options, progress=progress).plan(force=force)
             if not dry_run:
                 write_plan(target, plan)
+                if not plan.broken:
+                    clean_up_committed(target)
             report = _of_plan(plan, target, manifest)
             if plan.broken and not dry_run:
                 with closing(

@@ -21,8 +21,10 @@ import numpy as np
 import numpy.typing as npt
 from xxhash import xxh3_128_hexdigest
 
-from shardpack.commit.edit_folder import EditCommand
+from shardpack.commit.edit_folder import NOTE, EditCommand, folder_of_edit, read_note
 from shardpack.commit.edit_transaction import EditTransaction
+from shardpack.commit.generations import generation_at
+from shardpack.commit.target import Target
 from shardpack.edit.base import EditBase
 from shardpack.edit.find_keys import deleted_positions
 from shardpack.edit.layer import layer_column
@@ -31,7 +33,7 @@ from shardpack.edit.table_upkeep import next_with_table
 from shardpack.errors import CorruptShardError, FormatError, ShardNotFoundError
 from shardpack.format.assemble import encode_shard
 from shardpack.format.key_index import KeySegmentReader
-from shardpack.format.layout import file_path, shard_name, split_of_shard
+from shardpack.format.layout import WORK_FOLDER, file_path, shard_name, split_of_shard
 from shardpack.format.manifest import OWN_FOLDER, AppendedSplits, LayerRef, Manifest
 from shardpack.format.named_files import Parts, encode_positions_file
 from shardpack.format.next_generation import KEEP, Kept, next_generation
@@ -113,6 +115,34 @@ def replace_broken(
         transaction.commit(manifest, files)
     written = [path for info in new.shards for path in (info.name, info.index_path)]
     return manifest, [*written, *(name for name, _ in files)], new.salvaged
+
+
+def clean_up_committed(target: Target) -> None:
+    """Delete what a repair left that was killed when it had made its generation, and before it had cleaned up."""
+    folders = {folder for name in target.names() if (folder := folder_of_edit(name)) is not None}
+    done = [folder for folder in sorted(folders) if _is_committed(target, folder)]
+    if not done:
+        return
+    lock = target.lock()
+    try:
+        for folder in done:
+            names = [name for name in target.names_below(folder) if name != f"{folder}/{NOTE}"]
+            target.delete([*names, f"{folder}/{NOTE}"])
+        target.fsync()
+    finally:
+        target.drop_scratch()
+        if lock is not None:
+            lock.release()
+
+
+def _is_committed(target: Target, folder: str) -> bool:
+    """Return whether a folder is that of a repair, and its generation is there."""
+    note = read_note(target, folder) if folder.startswith(f"{WORK_FOLDER}/{_COMMAND}-") else None
+    if note is None or note.commits is None:
+        return False
+    number, checksum = note.commits
+    made = generation_at(target, number)
+    return made is not None and made.crc32c == checksum
 
 
 def _salvage(base: EditBase, transaction: EditTransaction, info: ShardInfo, first: int, new: _New) -> None:

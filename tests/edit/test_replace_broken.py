@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 import shardpack
-from shardpack.errors import CorruptShardError
+from shardpack.errors import CorruptShardError, ShardpackError
+from tests.commit.stores import KilledError, WatchedStore, heal, kill_at
 from tests.edit.lost_files import contents, cut, make, samples
 
 BROKEN = "val-000000.tar"
@@ -217,3 +218,23 @@ def test_samples_of_a_compressed_shard_are_saved(tmp_path):
     assert samples(out) == [(key, expected[key]) for key in kept]
     assert report.written[0].endswith("-000000.tar.zst")
     assert shardpack.verify(out, full=True).ok
+
+
+def test_a_repair_that_is_killed_is_finished_by_the_next(out):
+    broken(out)
+    steps = 0
+    while True:
+        store, steps = WatchedStore(), steps + 1
+        for name, data in contents(out).items():
+            store.put(name, data)
+        kill_at(store, steps)
+        try:
+            shardpack.repair(store.url)
+        except (KilledError, ShardpackError):
+            heal(store)
+        else:
+            break
+        assert shardpack.repair(store.url).generation == 2
+        assert shardpack.verify(store.url).problems == ()
+        assert not [name for name in store.names() if "/tmp/" in name]
+    assert steps > 10
