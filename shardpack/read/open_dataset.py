@@ -21,6 +21,7 @@ from shardpack.errors import (
 )
 from shardpack.format.checksum import crc32c
 from shardpack.format.layout import (
+    INDEX_FOLDER,
     MANIFEST_PATH,
     WORK_FOLDER,
     generation_of,
@@ -347,6 +348,13 @@ def _has_generations(path: str) -> bool:
     return False
 
 
+def _has_indexes(path: str) -> bool:
+    """Return whether the index of a shard is in a folder."""
+    with suppress(OSError):
+        return bool(os.listdir(os.path.join(path, INDEX_FOLDER)))
+    return False
+
+
 def _without_manifest(path: str, tars: list[str]) -> str:
     """Return what to say of tars without a manifest, by their names."""
     command = (
@@ -354,6 +362,11 @@ def _without_manifest(path: str, tars: list[str]) -> str:
     )
     if not all(map(is_packer_name, tars)):
         return f'tar(s) without an index; make one with {command}, or open with index="memory"'
+    if _has_indexes(path):
+        return (
+            f"shard(s) and the indexes of shards, but neither {MANIFEST_PATH} nor any other manifest; restore "
+            f'them, or make them anew of the tars: "shardpack repair --force {path}"'
+        )
     if any(map(split_of_shard, tars)):  # train-000000.tar may be anybody's
         return (
             f"tar(s) without {MANIFEST_PATH} and indexes; if a copy left these out, copy them as well, or pass "

@@ -174,3 +174,14 @@ def test_compressed_tars_are_named_as_they_are(tmp_path):
     assert message.endswith(f'"shardpack index {tmp_path / "*.tar.zst"}"')
     (tmp_path / "mine.tar").touch()
     assert f'"shardpack index {tmp_path / "*.tar"}"' in str(missing_dataset(str(tmp_path)))
+
+
+def test_where_only_the_manifests_are_lost_repair_makes_one(tmp_path):
+    shardpack.pack([("a", {"txt": "a"}), ("b", {"txt": "b"})], tmp_path, max_shard_samples=1)
+    (tmp_path / MANIFEST_PATH).unlink()
+    (tmp_path / manifest_path(1)).unlink()
+    says = rf"holds 2 shard\(s\) and the indexes of shards.*\"shardpack repair --force {tmp_path}\""
+    with pytest.raises(DatasetNotFoundError, match=says):
+        shardpack.open(tmp_path)
+    shardpack.repair(tmp_path, force=True)
+    assert shardpack.verify(tmp_path, full=True).ok
