@@ -20,6 +20,7 @@ from shardpack.cli.ui import (
     quiet_option,
 )
 from shardpack.errors import OptionError
+from shardpack.export.files import refuse_folder_of
 from shardpack.storage.url import local_path
 
 
@@ -65,6 +66,7 @@ def command(
         named = (entry.position for entry in ds.locate(list(keys)))
         ds = ds.select(sorted({*named, *matching}))
     if dry_run:
+        refuse_folder_of(ds, folder)
         checked = ds.stream_input(fields or None).wanted_fields  # None: all
         files = sum(len(e.fields if checked is None else e.fields.keys() & set(checked)) for e in ds.entries())
     else:

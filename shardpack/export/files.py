@@ -18,6 +18,7 @@ from shardpack.format.naming import unescape_key
 from shardpack.read.sample import Sample
 from shardpack.runtime.progress import Progress, no_progress
 from shardpack.storage.atomic import storage_errors, write_file
+from shardpack.storage.url import local_path
 
 PROGRESS_SAMPLES = 100
 _ADVICE = {
@@ -34,6 +35,11 @@ class Extractable(Protocol):
 
     @property
     def manifest(self) -> Manifest: ...
+
+    @property
+    def location(self) -> str:
+        """Where the dataset was opened."""
+        ...
 
     def __len__(self) -> int: ...
 
@@ -70,13 +76,14 @@ def extract(
     Raises:
         InvalidKeyError: A key would lead outside `out`; no file of that sample is written.
         DuplicateKeyError: Two samples would be written to the same file.
-        OutputExistsError: A file exists already, and `force` is off.
+        OutputExistsError: A file exists already, and `force` is off; or `out` is the folder of the dataset.
         StorageError: A file or folder could not be written.
     """
     chosen = dataset if keys is None else dataset.select(keys)
     samples = chosen.stream(fields=fields)
     seen = bytearray(chosen.manifest.num_samples)  # a view may contain a sample twice
     target = os.path.realpath(os.fspath(out))
+    refuse_folder_of(dataset, target)
     with _extract_errors(f"make the folder {target!r}"):
         os.makedirs(target, exist_ok=True)
     writer = _FileWriter(target, force=force)
@@ -88,6 +95,13 @@ def extract(
         if done % PROGRESS_SAMPLES == 0 or done == len(chosen):
             progress("extract", done, len(chosen))
     return num_files
+
+
+def refuse_folder_of(dataset: Extractable, out: str | os.PathLike[str]) -> None:
+    """Raise OutputExistsError if a folder is that of the dataset: files would be among its tars."""
+    home = local_path(dataset.location)
+    if home is not None and os.path.realpath(home) == os.path.realpath(out):
+        raise OutputExistsError(f"{os.fspath(out)!r} is the folder of the dataset itself; choose another folder")
 
 
 class _FileWriter:

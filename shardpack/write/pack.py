@@ -34,7 +34,8 @@ from shardpack.sources.listing import Listing
 from shardpack.sources.source import Listed, ListOptions, Source
 from shardpack.sources.splits import counted_splits, only_split, sorted_by_split, split_ends
 from shardpack.storage.atomic import storage_errors
-from shardpack.storage.open import Writable
+from shardpack.storage.local import LocalStore
+from shardpack.storage.open import Writable, refuse_same_store
 from shardpack.storage.url import is_url, scheme_of
 from shardpack.write.chunk_plan import ChunkRecipe
 from shardpack.write.listed_input import ListedInput
@@ -77,6 +78,9 @@ def pack_source(source: Packable, out: Writable, request: PackRequest, *, place:
         if (rows := find_rows(source, request, options if is_url(source) else None)) is not None:
             return pack_rows(*rows, place or NewDataset(out, request.storage_options), request)
         request.refuse_but_for("images with labels", **FOR_ROWS)
+        new = NewDataset(out, request.storage_options) if place is None else place
+        if place is None and not is_url(source):
+            refuse_same_store([LocalStore(source)], new.store)
         folder = FolderSource(
             source,
             request.layout,
@@ -87,7 +91,7 @@ def pack_source(source: Packable, out: Writable, request: PackRequest, *, place:
             label_column=request.label_column,
             storage_options=options if is_url(source) else None,
         )
-        return _pack_listed(folder, place or NewDataset(out, request.storage_options), request)
+        return _pack_listed(folder, new, request)
     if isinstance(source, Listable):
         request.refuse_but_for("a dataset as source", **FOR_FOLDERS, **FOR_ROWS, **FOR_COLUMNS)
         place = place or NewDataset(out, request.storage_options)

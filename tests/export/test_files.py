@@ -357,3 +357,11 @@ def test_keys_that_are_one_file_are_told_also_with_force(tmp_path):
 )
 def test_paths_do_not_name_their_split_twice(path, split, expected):
     assert within_split(path, split) == expected
+
+
+def test_the_folder_of_the_dataset_is_refused(tmp_path):
+    out = write(tmp_path / "ds", SAMPLES)
+    before = written(out)
+    with shardpack.open(out) as ds, pytest.raises(OutputExistsError, match="is the folder of the dataset itself"):
+        shardpack.extract(ds, tmp_path / "x" / ".." / "ds", force=True)
+    assert written(out) == before

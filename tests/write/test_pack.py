@@ -206,3 +206,10 @@ def test_a_damaged_member_of_a_zip_is_skipped_where_samples_are_transformed(tmp_
     report = shardpack.pack(damaged_zip, tmp_path / "out", on_error="skip", **options)
     assert [(name, "its CRC-32 differs" in why) for name, why in report.rejected] == [("b", True)]
     assert (report.num_samples, report.source_samples) == (3, 4)
+
+
+def test_a_folder_is_not_packed_into_itself(tmp_path):
+    image_folder(tmp_path, per_class=1)
+    with pytest.raises(OptionError, match=r"source and target are the same: .*; name another target"):
+        shardpack.pack(tmp_path, tmp_path / "x" / "..")
+    assert not (tmp_path / ".shardpack").exists()
