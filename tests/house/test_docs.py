@@ -185,3 +185,12 @@ def test_every_page_is_reached_from_the_readme_by_links():
             ahead += links_of(page)
     lost = [name_of(path) for path in PAGES if path not in reached]
     assert not lost, f"no link leads from the README to: {lost}"
+
+
+def test_the_readme_names_every_extra():
+    text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    section = text.partition("[project.optional-dependencies]\n")[2].partition("# For work on shardpack itself")[0]
+    extras = set(re.findall(r"^([\w-]+) = \[", section, re.MULTILINE))
+    assert "query" in extras
+    install = README.read_text(encoding="utf-8").partition("\nExtras: ")[2].partition("\n## ")[0]
+    assert not {name for name in extras if not re.search(rf"[`\[]{name}[`\]]", install)}
