@@ -28,7 +28,7 @@ def test_payloads_come_in_the_order_of_fields():
     assert shape.payloads({"txt": "t", "jpg": b"j", "json": {"a": 1}}) == [b"j", b'{"a":1}', b"t"]
     assert shape.payloads({"txt": b"t", "jpg": b"j", "json": b"{}"}) == (b"j", b"{}", b"t")
     assert list(shape_of(("jpg",), key="k").payloads({"jpg": b"j"})) == [b"j"]
-    with pytest.raises(OptionError, match="field 'jpg' got a int"):
+    with pytest.raises(OptionError, match="field 'jpg' got an int"):
         shape.payloads({"txt": "t", "jpg": 3, "json": {}})
 
 
