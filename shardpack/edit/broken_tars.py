@@ -73,7 +73,7 @@ def find_broken_tars(
         info = shards[number]
         if manifest.locations[info.location] != OWN_FOLDER:
             elsewhere.setdefault(info.location, []).append((info, size))
-        elif size is not None and size < info.num_bytes:
+        elif size and size < info.num_bytes:  # of an empty tar nothing can be saved
             found.broken.append(number)
         elif size != info.num_bytes:
             found.lost.append(f"{info.name}: the tar {_state(info, size)}; restore it from a backup")

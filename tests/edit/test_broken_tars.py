@@ -94,3 +94,14 @@ def test_sidecars_of_a_layer_that_an_edit_made(tmp_path, pattern, harm):
     assert path.read_bytes() == whole
     assert shardpack.repair(out).lost == ()
     assert shardpack.verify(out).problems == ()
+
+
+def test_an_empty_tar_is_restored_as_one_that_is_missing(tmp_path):
+    out = make(tmp_path / "out", 4)
+    cut(out / "shard-000001.tar", 0)
+    before = contents(out)
+    report = shardpack.repair(out)
+    assert [what.partition(" bytes, ")[0] for what in report.lost] == ["shard-000001.tar: the tar has 0"]
+    assert report.lost[0].endswith("; restore it from a backup")
+    assert (report.generation, report.salvaged) == (1, ())
+    assert contents(out) == before
