@@ -260,12 +260,14 @@ def field_decoders(
             palette where several images are decoded.
 
     Raises:
-        OptionError: A decoding name is unknown, `decode` is of another type, or there is nothing to crop.
+        OptionError: A decoding name is unknown, `decode` is of another type, or there is nothing to crop or resize.
         FieldNotFoundError: The mapping names a field that the dataset lacks.
         MissingDependencyError: A field needs a library that is not installed.
     """
     fields = tuple(fields)
     if decode is None and not options.cuts:
+        if options.size is not None:
+            raise OptionError('size is for images that are decoded by name; give decode="rgb8", for example')
         return {}
     decode = _by_field(fields, decode)
     named = [field for field, how in decode.items() if isinstance(how, str)]

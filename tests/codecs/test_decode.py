@@ -18,7 +18,7 @@ from shardpack.codecs.arrays import encode_npy
 from shardpack.codecs.decode import can_decode, decode_field, field_decoders, needs_frame
 from shardpack.codecs.image import ImageOptions
 from shardpack.codecs.zstd import zstandard
-from shardpack.errors import DecodeError, MissingDependencyError
+from shardpack.errors import DecodeError, MissingDependencyError, OptionError
 from tests.conftest import make_jpeg
 
 KINDS = ["json", "txt", "cls", "npy", "jpg", "png", "webp", "tif", "gif", "bmp", "seg.png", "a.b.json"]
@@ -186,3 +186,9 @@ def test_labels_ask_for_a_frame_where_images_move():
     assert asked(["jpg"], flip=0.5)
     for fields, options in ((["jpg"], {"size": 8}), (["json"], {"size": 8}), (["jpg", "json"], {"min_size": 8})):
         assert not asked(fields, **options)
+
+
+def test_a_size_without_decoding_is_refused():
+    with pytest.raises(OptionError, match="size is for images that are decoded by name"):
+        field_decoders(["jpg", "json"], None, ImageOptions(size=8))
+    assert field_decoders(["jpg", "json"], None, ImageOptions(min_size=8)) == {}
