@@ -19,7 +19,7 @@ from shardpack.format.layout import MANIFEST_PATH, index_path
 from shardpack.format.manifest import Manifest, is_location
 from shardpack.format.shard_info import ShardInfo
 from shardpack.format.shard_table import ShardTable
-from shardpack.index.find import TarSet
+from shardpack.index.find import SUFFIXES, TarSet
 from shardpack.storage.adapter import origin_of
 from shardpack.storage.locations import is_followed
 from shardpack.storage.open import Writable, as_writable, open_store, takes_objects
@@ -77,6 +77,10 @@ def check_indexable(
         )
     known = set() if previous is None else set(previous.shards or ())
     if left_out := sorted(known.difference(tars.names)):
+        if strange := [name for name in tars.names if name not in known and not name.endswith(SUFFIXES)]:
+            raise OutputExistsError(
+                f"{strange[0]!r} is not a tar by its name, nor one of the dataset in {target.location!r}; leave it out"
+            )
         raise OutputExistsError(
             f"the dataset in {target.location!r} has {len(left_out)} more tar(s), such as {left_out[0]!r}; "
             f'index them all: "shardpack index --force {tars.folder}"'

@@ -179,3 +179,11 @@ def test_an_error_of_a_bucket_names_the_other_way(location):
         raise StorageError("denied", shard="x.tar")
     assert ("--out" in str(caught.value)) == location.startswith("s3")
     assert caught.value.shard == "x.tar"
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_what_is_no_tar_is_named_before_the_tars_that_are_left_out(folder, force):
+    shardpack.index(folder)
+    (folder / "notes.txt").write_bytes(b"not a tar")
+    with pytest.raises(OutputExistsError, match=r"'notes.txt' is not a tar by its name, .*; leave it out"):
+        shardpack.index(folder / "notes.txt", force=force)
