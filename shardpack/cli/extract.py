@@ -63,6 +63,8 @@ def command(
     ds = shardpack.open(dataset, verify=True, **access)
     if keys or match is not None:
         matching = [] if match is None else [i for i, key in enumerate(ds.keys()) if fnmatchcase(key, match)]
+        if match is not None and not matching:
+            note(f"no key matches {match!r}", quiet=quiet)
         named = (entry.position for entry in ds.locate(list(keys)))
         ds = ds.select(sorted({*named, *matching}))
     if dry_run:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Iterator
 from fnmatch import fnmatchcase
 from itertools import chain, islice
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 
@@ -17,10 +18,12 @@ from shardpack.cli.ui import (
     generation_option,
     hexadecimal,
     json_option,
+    note,
     once,
     print_json,
 )
 
+_Item = TypeVar("_Item")
 _BATCH_ROWS = 4096
 _ALIGNED_ROWS = 100  # whose lengths decide how wide columns are
 
@@ -77,10 +80,12 @@ def command(
         _print_columns(ds, columns, match, limit, as_json=as_json)
         return
     if not in_long and not as_json:
-        for key in islice((key for key in ds.keys() if match is None or fnmatchcase(key, match)), limit):  # noqa: SIM118
+        matching = (key for key in ds.keys() if match is None or fnmatchcase(key, match))  # noqa: SIM118
+        for key in islice(_told_if_none(matching, match), limit):
             emit(key)
         return
-    for entry in islice((entry for entry in ds.entries() if match is None or fnmatchcase(entry.key, match)), limit):
+    entries = (entry for entry in ds.entries() if match is None or fnmatchcase(entry.key, match))
+    for entry in islice(_told_if_none(entries, match), limit):
         if as_json:
             spans = {
                 field: {"url": at.url, "offset": at.offset, "size": at.size, "crc32c": hexadecimal(at.crc32c)}
@@ -90,6 +95,16 @@ def command(
         else:
             sizes = "  ".join(f"{field} {at.size}" for field, at in entry.fields.items())
             emit(f"{entry.position:>9}  {entry.key}  {entry.shard}  {sizes}")
+
+
+def _told_if_none(matching: Iterable[_Item], match: str | None) -> Iterator[_Item]:
+    """Yield what matches a pattern for keys; say so if nothing does."""
+    none = True
+    for item in matching:
+        none = False
+        yield item
+    if none and match is not None:
+        note(f"no key matches {match!r}")
 
 
 def _print_columns(
@@ -102,7 +117,8 @@ def _print_columns(
     table = ds.table(None if shown is None else list(dict.fromkeys([*shown, "key"])))
     names = table.column_names if shown is None else shown
     rows = (row for batch in table.to_batches(_BATCH_ROWS) for row in batch.to_pylist())
-    chosen = islice((row for row in rows if match is None or fnmatchcase(row["key"], match)), limit)
+    matching = (row for row in rows if match is None or fnmatchcase(row["key"], match))
+    chosen = islice(_told_if_none(matching, match), limit)
     if as_json:
         for row in chosen:
             print_json({name: row[name] for name in names})

@@ -113,7 +113,7 @@ def test_ls(run, packed):
     assert run("ls", packed, "-n", "0").out == ""
     assert run("ls", packed, "--match", "hat/*").out.splitlines() == KEYS[4:8]
     assert run("ls", packed, "--match", "*/01", "--limit", "2").out.splitlines() == ["dress/01", "hat/01"]
-    assert run("ls", packed, "--match", "nobody") == (0, "", "")
+    assert run("ls", packed, "--match", "nobody") == (0, "", "no key matches 'nobody'\n")
 
 
 def test_ls_long(run, packed):
@@ -321,3 +321,13 @@ def test_deleted_samples_are_counted_and_not_shown(run, tmp_path):
     assert run("extract", folder, tmp_path / "files", "--match", "k/000[0-4]").code == 0
     assert sorted(path.name for path in (tmp_path / "files").rglob("*.json")) == [f"000{n}.json" for n in (1, 2, 4)]
     assert "k/0000" not in run("order", folder, "--json", "--batch-size", 2).out
+
+
+def test_a_pattern_that_matches_nothing_is_told(run, packed, tmp_path):
+    for options in ([], ["-l"], ["--json"]):
+        done = run("ls", packed, "--match", "zzz*", *options)
+        assert (done.code, done.out, done.err) == (0, "", "no key matches 'zzz*'\n")
+    assert run("ls", packed, "--match", "hat/*", "-n", 0).err == ""
+    done = run("extract", packed, tmp_path / "files", "--match", "zz*")
+    assert (done.code, done.err.splitlines()[0]) == (0, "no key matches 'zz*'")
+    assert run("extract", packed, tmp_path / "files", "--match", "zz*", "--quiet").err == ""
