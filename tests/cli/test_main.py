@@ -62,6 +62,7 @@ def test_version(run):
     ("arguments", "text"),
     [
         (["foo"], "no such command 'foo'"),
+        (["pakc", "a", "b"], "no such command 'pakc'; did you mean 'pack'?"),
         (["--foo"], "no such option"),
         (["ls", "--foo", "x"], "no such option"),
         (["ls"], "missing argument 'DS'"),
