@@ -92,9 +92,10 @@ class _Commands(click.Group):
         try:
             name, command, rest = super().resolve_command(ctx, args)
         except click.UsageError as error:
-            if nearest := get_close_matches(args[0], COMMANDS, n=1):
-                error.message = f"{error.message.rstrip('.')}; did you mean {nearest[0]!r}?"
-            raise
+            nearest = get_close_matches(args[0], COMMANDS, n=1)
+            if not nearest:
+                raise
+            raise click.UsageError(f"{error.message.rstrip('.')}; did you mean {nearest[0]!r}?", error.ctx) from error
         if command is not None:
             refuse_repeated(command, rest)
         return name, command, rest
