@@ -8,7 +8,8 @@ Everything else about a transaction is the same for both (`transaction.py`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -125,3 +126,19 @@ class Target(Protocol):
     def fsync(self) -> None:
         """Return once everything written would survive a power cut."""
         ...
+
+
+@contextmanager
+def locked(target: Target) -> Iterator[None]:
+    """Keep other processes out where there are locks; afterwards nothing of ours is left in the work folder.
+
+    Raises:
+        OutputExistsError: Another process holds the lock, as in `Target.lock`.
+    """
+    lock = target.lock()
+    try:
+        yield
+    finally:
+        target.drop_scratch()
+        if lock is not None:
+            lock.release()

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from shardpack.commit.overwrite import newest_manifest
-from shardpack.commit.target import Target
+from shardpack.commit.target import Target, locked
 from shardpack.errors import OutputExistsError
 from shardpack.format.named_files import Parts
 
@@ -49,17 +49,12 @@ def write_plan(target: Target, plan: RepairPlan) -> None:
     """
     if not (plan.files or plan.unwanted):
         return
-    lock = target.lock()
-    try:
+    with locked(target):
         refuse_edited(target, plan.manifest_text)
         target.delete(plan.unwanted)
         for path, parts in plan.files:
             target.put(path, parts)
         target.fsync()
-    finally:
-        target.drop_scratch()
-        if lock is not None:
-            lock.release()
 
 
 def refuse_edited(target: Target, manifest_text: bytes) -> None:

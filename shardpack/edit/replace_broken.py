@@ -24,7 +24,7 @@ from xxhash import xxh3_128_hexdigest
 from shardpack.commit.edit_folder import NOTE, EditCommand, folder_of_edit, read_note
 from shardpack.commit.edit_transaction import EditTransaction
 from shardpack.commit.generations import generation_at
-from shardpack.commit.target import Target
+from shardpack.commit.target import Target, locked
 from shardpack.edit.base import EditBase
 from shardpack.edit.find_keys import deleted_positions
 from shardpack.edit.layer import layer_column
@@ -123,16 +123,11 @@ def clean_up_committed(target: Target) -> None:
     done = [folder for folder in sorted(folders) if _is_committed(target, folder)]
     if not done:
         return
-    lock = target.lock()
-    try:
+    with locked(target):
         for folder in done:
             names = [name for name in target.names_below(folder) if name != f"{folder}/{NOTE}"]
             target.delete([*names, f"{folder}/{NOTE}"])
         target.fsync()
-    finally:
-        target.drop_scratch()
-        if lock is not None:
-            lock.release()
 
 
 def _is_committed(target: Target, folder: str) -> bool:
