@@ -230,7 +230,7 @@ def test_ctrl_c_does_not_wait_for_what_has_not_begun():
         assert process.wait() == 0
         assert time.monotonic() - began < 5
     assert rest.count("begun") < 20, "of a hundred"  # what began until the signal arrived
-    assert rest.endswith("interrupted\n")
+    assert "interrupted" in rest.splitlines()  # not always last: a thread may just have taken its next call
 
 
 def test_closing_twice_is_harmless():
