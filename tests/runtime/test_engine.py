@@ -138,7 +138,7 @@ def wait_for(task):
     """Return the second task before the first, wherever two run at once."""
     number, folder = task
     if number == 0 and folder is not None:
-        for _ in range(1000):
+        for _ in range(6000):
             if os.path.exists(os.path.join(folder, "1")):
                 break
             time.sleep(0.01)
