@@ -23,7 +23,7 @@ from typing import Any
 
 from shardpack.runtime.child import Child
 
-_PLACE = struct.Struct("<qd")  # number of the item, -1 for none; when it began, by the clock of the machine
+_PLACE = struct.Struct("<qd")  # number of the item, -1 for none; when it began, by the clock
 _NONE = -1
 _NOWHERE = _PLACE.pack(_NONE, 0.0)
 
@@ -41,6 +41,13 @@ class Lost:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class _Worker:
+    work: Callable[[Any, Any], Any]
+    setting: Any
+    clock: Callable[[], float]
+
+
 class Guard:
     """A child interpreter that works on items, replaced when it is lost. A context manager; use it in one thread."""
 
@@ -51,6 +58,7 @@ class Guard:
         *,
         prepare: Callable[[Any], object] | None = None,
         timeout_seconds: float | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Work with `work(setting, item)`.
 
@@ -59,8 +67,9 @@ class Guard:
             setting: Picklable; sent to each child once.
             prepare: Called with the setting in each child before its first item, for as long as it takes: imports.
             timeout_seconds: What one item may take; None for any time.
+            clock: Picklable; tells child and guard the same time.
         """
-        self._work, self._setting, self._prepare, self._timeout = work, setting, prepare, timeout_seconds
+        self._worker, self._prepare, self._timeout = _Worker(work, setting, clock), prepare, timeout_seconds
         self._place: mmap.mmap | None = None
         self._path = ""  # of the place, where it cannot be deleted while it is open
         self._child: Child | None = None
@@ -101,7 +110,7 @@ class Guard:
                 ok, result = self._answers.get(timeout=self._remaining_seconds())
             except queue.Empty:
                 number, began = self._at()
-                if number == _NONE or time.monotonic() - began < (self._timeout or 0):
+                if number == _NONE or self._worker.clock() - began < (self._timeout or 0):
                     continue  # it has gone on to another item
                 self.close()
                 return Lost(number, f"took longer than {self._timeout:g} s")
@@ -120,7 +129,7 @@ class Guard:
         if self._timeout is None:
             return None
         number, began = self._at()
-        spent = 0.0 if number == _NONE else time.monotonic() - began
+        spent = 0.0 if number == _NONE else self._worker.clock() - began
         return max(0.0, self._timeout - spent) + 1e-3
 
     def _at(self) -> tuple[int, float]:
@@ -141,7 +150,7 @@ class Guard:
         self._ask_once(_open_place, self._path)
         if os.name != "nt":  # both have it open: a killed process leaves nothing behind
             self._unlink_place()
-        self._ask_once(_set_up, (self._work, self._setting, self._prepare))
+        self._ask_once(_set_up, (self._worker, self._prepare))
 
     def _ask_once(self, function: Callable[[Any], None], task: object) -> None:
         self._requests.put((function, task))
@@ -172,12 +181,6 @@ def _serve(
 # The child's side
 
 
-@dataclass(frozen=True, slots=True)
-class _Worker:
-    work: Callable[[Any, Any], Any]
-    setting: Any
-
-
 _place: list[mmap.mmap] = []  # one, once the child has opened it
 _worker: list[_Worker] = []  # one, once the child is set up
 
@@ -187,12 +190,12 @@ def _open_place(path: str) -> None:
         _place[:] = [mmap.mmap(file.fileno(), _PLACE.size)]
 
 
-def _set_up(task: tuple[Callable[[Any, Any], Any], Any, Callable[[Any], object] | None]) -> None:
-    work, setting, prepare = task
-    _worker[:] = [_Worker(work, setting)]
+def _set_up(task: tuple[_Worker, Callable[[Any], object] | None]) -> None:
+    worker, prepare = task
+    _worker[:] = [worker]
     _end_with_parent()
     if prepare is not None:
-        prepare(setting)
+        prepare(worker.setting)
 
 
 def _end_with_parent() -> None:
@@ -209,7 +212,7 @@ def _run_items(items: Sequence[Any]) -> list[Any]:
     results = []
     try:
         for number, item in enumerate(items):
-            place[:] = _PLACE.pack(number, time.monotonic())
+            place[:] = _PLACE.pack(number, worker.clock())
             results.append(worker.work(worker.setting, item))
     finally:
         place[:] = _NOWHERE
