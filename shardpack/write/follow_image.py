@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal, get_args
 
 import numpy as np
 
 from shardpack.codecs.arrays import encode_npy, view_npy
 from shardpack.codecs.compression import decompress, split_compression
-from shardpack.codecs.coordinates import LINES, find_coordinates, find_in_field
+from shardpack.codecs.coordinates import LINES, find_in_field
+from shardpack.codecs.decode import decode_field
 from shardpack.codecs.encode import encode_field
 from shardpack.codecs.field_types import kind_of, parse_json
 from shardpack.codecs.geometry import Geometry
@@ -22,6 +24,7 @@ from shardpack.errors import DecodeError, OptionError, SourceError
 Labels = Literal["follow", "keep"]
 LABELS = get_args(Labels)
 _STORED = ("png", "npy")  # numbers come back
+_ARRAYS = ("npy", "npz")
 
 
 def check_mask_codec(field: str, codec: ImageCodec) -> None:
@@ -87,10 +90,10 @@ def move_labels(field: str, value: Any, geometry: Geometry) -> Any:
     plain, suffix = split_compression(field)
     is_payload = isinstance(value, (bytes, bytearray, memoryview))
     if kind_of(plain) != "json":
-        if is_payload:
-            _refuse_coordinates(field, bytes(value), geometry)
-        if plain == field and kind_of(plain) == "npy":
-            _refuse_array(field, view_npy(value) if is_payload else value, geometry)
+        payload = _payload(field, value)
+        _refuse_coordinates(field, payload, geometry)
+        if kind_of(plain) in _ARRAYS:
+            _refuse_arrays(field, decode_field(field, payload), geometry)
         return value
     label = parse_json(bytes(value) if suffix is None else decompress(suffix, value)) if is_payload else value
     moved = move_label(label, geometry)
@@ -108,21 +111,31 @@ def move_labels(field: str, value: Any, geometry: Geometry) -> Any:
         raise DecodeError(str(error.args[0])) from error
 
 
-def _refuse_array(field: str, array: Any, geometry: Geometry) -> None:
-    """Raise OptionError for an array of boxes, or with a number for each pixel of the image: depth, flow, heat."""
-    if are_boxes(array, geometry.longer_side):
-        raise _refusal(field, "its rows")
-    if tuple(getattr(array, "shape", ()))[:2] == (geometry.height, geometry.width):
-        raise OptionError(
-            f"field {field!r} has the height and width of the image, which is resized or turned; say whether it "
-            f"follows by nearest neighbour (--nearest {field}), or stays as it is (--keep {field})"
-        )
+def _payload(field: str, value: Any) -> bytes:
+    """Return what is stored for a value: in that form, all labels are looked into alike."""
+    try:
+        return encode_field(field, value)
+    except OptionError as error:  # it is this sample's value
+        raise SourceError(str(error.args[0])) from error
+
+
+def _refuse_arrays(field: str, decoded: Any, geometry: Geometry) -> None:
+    """Raise OptionError for arrays of boxes, or with a number for each pixel of the image: depth, flow, heat."""
+    arrays = decoded if isinstance(decoded, Mapping) else {"its rows": decoded}
+    for name, array in arrays.items():
+        if are_boxes(array, geometry.longer_side):
+            raise _refusal(field, name)
+        if array.shape[:2] == (geometry.height, geometry.width):
+            how = f"--nearest {field}" if kind_of(field) == "npy" else "as a mask, stored as npy"
+            raise OptionError(
+                f"field {field!r} has the height and width of the image, which is resized or turned; say whether it "
+                f"follows by nearest neighbour ({how}), or stays as it is (--keep {field})"
+            )
 
 
 def check_no_coordinates(field: str, value: Any) -> None:
     """Raise SourceError if a label holds coordinates, of whatever shape: there are several images to follow."""
-    is_payload = isinstance(value, (bytes, bytearray, memoryview))
-    if (find_in_field(field, bytes(value)) if is_payload else find_coordinates(value)) is not None:
+    if find_in_field(field, _payload(field, value)) is not None:
         raise SourceError(
             "label holds coordinates, and the sample has images of different sizes, of which it can follow only one; "
             'name the others with keep (--keep), or keep labels with labels="keep" (--labels keep)'

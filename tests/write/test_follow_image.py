@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from shardpack.codecs.arrays import encode_npy, view_npy
+from shardpack.codecs.arrays import encode_npy, encode_npz, view_npy
+from shardpack.codecs.encode import encode_field
 from shardpack.codecs.geometry import Geometry
 from shardpack.codecs.image_codec import ImageCodec
 from shardpack.codecs.resize import Cutout, Resize
@@ -163,8 +164,9 @@ BOXES = {"annotations": [{"bbox": [10, 20, 20, 10]}]}
         ("emb.npy", np.zeros((60, 40))),
         ("mp4", b"..."),
         ("json", {"label": 3}),
-        ("txt", "0 0.5 0.5 0.5 0.5"),
-        ("bin", np.zeros(3)),
+        ("txt", "0.5 0.5"),
+        ("npz", {"emb": np.zeros((40, 61))}),
+        ("npz", encode_npz({"emb": np.zeros(4)})),
     ],
 )
 def test_labels_without_coordinates_are_the_very_bytes(field, value):
@@ -179,6 +181,18 @@ def test_arrays_with_a_number_for_each_pixel_are_asked_about(shape):
             OptionError, match=r"'depth.npy' has the height and width of the image.*--nearest depth.npy"
         ):
             move_labels("depth.npy", value, HALF)
+    for value in ({"depth": array}, encode_npz({"depth": array})):
+        with pytest.raises(OptionError, match=r"'npz' has the height and width of the image.*--keep npz"):
+            move_labels("npz", value, HALF)
+
+
+def test_compressed_arrays_are_looked_into():
+    pytest.importorskip("zstandard")
+    boxes = np.array([[10, 20, 40, 30]])
+    for field, value in (("npy.zst", boxes), ("npz.zst", {"a": boxes}), ("mask.npy.zst", np.zeros((40, 60)))):
+        for stored_or_not in (value, encode_field(field, value)):
+            with pytest.raises(OptionError, match=f"'{field}'.*(--labels keep|--keep {field})"):
+                move_labels(field, stored_or_not, HALF)
 
 
 def test_labels_move():
@@ -197,6 +211,18 @@ def test_compressed_labels_move():
     assert decode_field("json.zst", moved) == {"annotations": [{"bbox": [5, 10, 10, 5]}]}
 
 
+def test_values_of_msgpack_are_looked_into():
+    pytest.importorskip("msgpack")
+    assert move_labels("msgpack", value := {"label": 3}, HALF) is value
+    with pytest.raises(OptionError, match=r"'msgpack' holds coordinates \(boxes\)"):
+        move_labels("msgpack", {"boxes": [[1, 2, 3, 4]]}, HALF)
+
+
+def test_values_that_cannot_be_stored_are_errors_of_their_sample():
+    with pytest.raises(SourceError, match="'npz' cannot be stored"):
+        move_labels("npz", 3, HALF)
+
+
 def test_gzip_is_only_read():
     assert move_labels("json.gz", plain := gzip.compress(b"{}"), HALF) is plain
     with pytest.raises(OptionError, match="gzip is only read"):
@@ -211,6 +237,9 @@ def test_gzip_is_only_read():
         ("xml", b"<annotation><bndbox>"),
         ("boxes.npy", b"..."),
         ("txt", b"0 0.5 0.5 0.5 0.5"),
+        ("txt", "0 0.5 0.5 0.5 0.5"),
+        ("xml", "<annotation><bndbox>"),
+        ("npz", {"boxes": np.zeros((1, 4))}),
     ],
 )
 def test_coordinates_in_another_shape_are_asked_about(field, payload):
