@@ -71,7 +71,10 @@ class ImageFields:
         for name in names:
             plain, suffix = split_compression(name)
             if suffix is not None and is_image(plain):
-                raise OptionError(f"field {name!r} is a compressed image, which cannot be resized; {_advice([name])}")
+                raise OptionError(
+                    f"field {name!r} is a compressed image, which cannot be resized; say that it stays as it is "
+                    f"(--keep {name}), or decompress it in a transform"
+                )
         if not images and len(left) == 1:
             return left, masks
         with_palette = [name for name in left if _has_palette(fields[name])]

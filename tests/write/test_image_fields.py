@@ -61,7 +61,9 @@ def test_what_is_not_clear_is_asked(fields, said, unclear):
 
 
 def test_a_compressed_image_is_asked_about():
-    with pytest.raises(OptionError, match=r"'seg.png.zst' is a compressed image"):
+    with pytest.raises(
+        OptionError, match=r"'seg.png.zst' is a compressed image.*\(--keep seg.png.zst\), or decompress it"
+    ):
         ImageFields().parts(sample("jpg", "seg.png.zst"))
 
 
