@@ -76,7 +76,8 @@ class UserTransform:
             DecodeError: A field cannot be decoded.
             SourceError: The function raised, or returned something else than samples.
         """
-        decoded = {name: decode_field(name, fields[name]) for name in fields if self._decodes(name)}
+        payloads = {name: value for name, value in fields.items() if isinstance(value, (bytes, memoryview))}
+        decoded = {name: decode_field(name, payload) for name, payload in payloads.items() if self._decodes(name)}
         given = {**fields, **decoded, KEY: key, SEED: self.seed_of(key)}
         try:
             made = self.load()(given)

@@ -83,6 +83,13 @@ def test_fields_are_decoded_if_asked_for():
     assert found["json"] == {"jpg": "bytes", "json": "dict", "bin": "bytes"}
 
 
+def test_values_that_an_iterable_gives_reach_it_as_they_are():
+    values = {"json": {"label": 3}, "npy": np.arange(3), "txt": "a"}
+    for decode in (False, True, ["json", "npy"]):
+        ((_, found),) = run(lambda given: given, values, decode=decode)
+        assert all(found[name] is value for name, value in values.items())
+
+
 def test_what_comes_back_unchanged_keeps_its_bytes():
     fields = {
         "jpg": make_jpeg(),
