@@ -6,7 +6,6 @@ listing --evenly--> samples --every encoding--> bytes, seconds, loss --hardware-
 from __future__ import annotations
 
 import math
-import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
@@ -147,7 +146,7 @@ def advise(
     Raises:
         SourceError: There are no images, or none of those that were drawn decodes.
     """
-    jobs = jobs or os.cpu_count() or 1
+    jobs = jobs or usable_cores()
     draw = draw_evenly(listing, samples)
     wanted = list(encodings or encodings_for(train_size))
     skipped = {one.name: reason for one in wanted if (reason := one.missing()) is not None}

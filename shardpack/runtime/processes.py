@@ -10,7 +10,6 @@ Here a worker that dies is an error, and a worker whose parent dies reads end-of
 
 from __future__ import annotations
 
-import os
 import queue
 import sys
 import threading
@@ -22,6 +21,7 @@ from typing import Any
 
 from shardpack.errors import ShardpackError
 from shardpack.runtime.child import Child
+from shardpack.runtime.cores import usable_cores
 from shardpack.runtime.engine import IN_PROCESS, Backpressure, Engine, Result, Results, Task, TaskAdvance
 
 BYTES_PER_WORKER = 64 << 20  # with less to read, starting a worker takes longer than reading
@@ -29,7 +29,7 @@ BYTES_PER_WORKER = 64 << 20  # with less to read, starting a worker takes longer
 
 def default_jobs(num_bytes: int) -> int:
     """Return how many workers are worth starting to read so many bytes: at most one per core."""
-    return min(os.cpu_count() or 1, 1 + num_bytes // BYTES_PER_WORKER)
+    return min(usable_cores(), 1 + num_bytes // BYTES_PER_WORKER)
 
 
 class WorkerPool:

@@ -21,6 +21,7 @@ from shardpack.commit.overwrite import check_writable
 from shardpack.commit.target import Target
 from shardpack.errors import CorruptShardError, OptionError
 from shardpack.order.permutation import PACK_ORDER, derive_key, permutation
+from shardpack.runtime.cores import usable_cores
 from shardpack.runtime.engine import IN_PROCESS, Engine, as_remote
 from shardpack.runtime.processes import start_workers
 from shardpack.runtime.start_engine import start_engine
@@ -122,7 +123,7 @@ def _pack_listed(source: Source, place: Place, request: PackRequest) -> PackRepo
         threads = request.threads_per_job
         listing_engine: Engine = IN_PROCESS
         if request.engine is None and request.jobs is not None:
-            jobs = min(request.jobs, os.cpu_count() or 1)
+            jobs = min(request.jobs, usable_cores())
             listing_engine = engines.enter_context(start_workers(jobs, threads_per_job=threads))
         packing_engine = listing_engine
         listed = _list(source, request, listing_engine, spool)
@@ -138,7 +139,7 @@ def _pack_listed(source: Source, place: Place, request: PackRequest) -> PackRepo
             if (remote := as_remote(packing_engine)) is not None:
                 probe_source(remote, ListedInput(listed.listing).first_part())
         elif request.jobs is None:
-            jobs = min(os.cpu_count() or 1, _useful_jobs(listed.listing, request, part))
+            jobs = min(usable_cores(), _useful_jobs(listed.listing, request, part))
             packing_engine = engines.enter_context(start_workers(jobs, threads_per_job=threads))
         elif (jobs := min(request.jobs, _useful_jobs(listed.listing, request, part))) > packing_engine.jobs:
             packing_engine = engines.enter_context(start_workers(jobs, threads_per_job=threads))

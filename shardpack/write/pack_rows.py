@@ -10,6 +10,7 @@ from typing import Any
 
 from shardpack.commit.overwrite import check_writable
 from shardpack.errors import OptionError
+from shardpack.runtime.cores import usable_cores
 from shardpack.runtime.engine import as_remote
 from shardpack.runtime.processes import start_workers
 from shardpack.runtime.start_engine import start_engine
@@ -113,7 +114,7 @@ def _useful_jobs(rows: RowInput, request: PackRequest) -> int:
 
     Otherwise the number of cores, but at most that of chunks, roughly: starting a worker takes 0.2 s.
     """
-    cores, chunks = os.cpu_count() or 1, rows.source_bytes // request.limits.max_bytes + 1
+    cores, chunks = usable_cores(), rows.source_bytes // request.limits.max_bytes + 1
     if request.jobs is not None:
         return min(request.jobs, max(cores, chunks))
     return 1 if request.dry_run else min(cores, chunks)

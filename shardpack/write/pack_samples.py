@@ -8,7 +8,6 @@ Only this process can iterate, and it writes, in the order of the iterable. What
 
 from __future__ import annotations
 
-import os
 import time
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Mapping
@@ -19,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from shardpack.errors import OptionError, SourceError
+from shardpack.runtime.cores import usable_cores
 from shardpack.runtime.processes import start_workers
 from shardpack.write.apply_steps import Application, Made, Outcome, raise_failure
 from shardpack.write.chunk_input import BATCH_BYTES, BATCH_SAMPLES
@@ -118,7 +118,7 @@ def _write_batches(
     application = steps.application(rename_keys=request.rename_keys, before=admitted.steps)
     writer.recorded |= {**steps.recorded(), "on_error": on_error, "versions": steps.recorded_versions()}
     is_work = steps.transform is not None or steps.images is not None
-    jobs = request.jobs or (os.cpu_count() or 1 if is_work else 1)
+    jobs = request.jobs or (usable_cores() if is_work else 1)
     waiting: deque[list[_Pair]] = deque()  # batches that workers have
     totals = Counter[str]()
 

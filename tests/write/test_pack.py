@@ -10,6 +10,7 @@ import shardpack
 from shardpack.errors import CorruptShardError, OptionError, SourceError
 from shardpack.runtime import processes
 from shardpack.runtime.child import Child
+from shardpack.runtime.cores import usable_cores
 from tests.conftest import image_folder, make_jpeg
 from tests.fakes import file_contents
 from tests.sources.archives.zips import make_zip
@@ -73,7 +74,7 @@ def test_no_more_jobs_are_started_than_there_are_tasks(tmp_path, monkeypatch, op
     shardpack.pack(source, tmp_path / "out", jobs=99_999_999_999, **options)
     shardpack.pack(source, tmp_path / "one", jobs=1, **options)
     assert file_contents(tmp_path / "out") == file_contents(tmp_path / "one")
-    assert len(started) <= (os.cpu_count() or 1) + 6
+    assert len(started) <= usable_cores() + 6
 
 
 def test_the_shape_of_labels_is_recorded_and_follows_the_image(tmp_path):
