@@ -91,7 +91,7 @@ class LocalStore(BaseStore):
         return self._file(path).map_for_slices()
 
     def is_cached(self, path: str, start: int) -> bool:
-        """Return whether a byte is in the page cache; True if the system cannot tell."""
+        """Return whether a byte is in memory; True if the system cannot tell."""
         return self._file(path).is_cached(start)
 
     def prefetch(self, path: str, *, starts: Sequence[int], lengths: Sequence[int]) -> None:

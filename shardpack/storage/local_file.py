@@ -55,6 +55,7 @@ class LocalFile:
     def __init__(self, full_path: str, name: str):
         self._name = name
         self._descriptor = -1
+        self._is_in_memory = None if _HAS_HINTS else True  # whether all of it is; None: the system is asked each time
         try:
             self._descriptor = open_regular(full_path)
         except (FileNotFoundError, NotADirectoryError) as error:
@@ -154,13 +155,29 @@ class LocalFile:
                 os.posix_fadvise(self._descriptor, start, length, os.POSIX_FADV_WILLNEED)
 
     def is_cached(self, start: int) -> bool:
-        """Return whether the byte at `start` exists and is in the page cache; where the system cannot tell, it is."""
-        if not _HAS_HINTS:
-            return start < os.fstat(self._descriptor).st_size
-        try:
-            return os.preadv(self._descriptor, [bytearray(1)], start, os.RWF_NOWAIT) == 1  # 0 behind the end
-        except OSError:
-            return False  # EAGAIN, or a file system without this probe: then a hint does no harm
+        """Return whether the byte at `start` exists and is in memory; where no system can tell, it is."""
+        if self._is_in_memory is None:
+            try:
+                return os.preadv(self._descriptor, [bytearray(1)], start, os.RWF_NOWAIT) == 1  # 0 behind the end
+            except BlockingIOError:
+                return False
+            except (
+                OSError
+            ):  # a file system without this probe: a hint does no harm there, but a lost map in memory does
+                self._is_in_memory = is_in_memory(os.fstat(self._descriptor).st_dev)
+        return self._is_in_memory and start < os.fstat(self._descriptor).st_size
+
+
+def is_in_memory(device: int, *, mounts: str = "/proc/self/mountinfo") -> bool:
+    """Return whether the file system of a device number keeps its files in memory, as Linux says in `mounts`."""
+    number = f"{os.major(device)}:{os.minor(device)}"
+    with suppress(OSError), open(mounts, encoding="utf-8", errors="replace") as lines:
+        for mounted, _, kind in (
+            line.partition(" - ") for line in lines
+        ):  # proc(5): "ID PARENT MAJOR:MINOR ... - KIND"
+            if mounted.split()[2] == number:
+                return kind.startswith(("tmpfs ", "ramfs "))
+    return False
 
 
 _HAS_HINTS = hasattr(os, "posix_fadvise") and hasattr(os, "preadv") and hasattr(os, "RWF_NOWAIT")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import tracemalloc
@@ -11,7 +12,7 @@ import pytest
 from shardpack.errors import CorruptShardError, ShardNotFoundError, StorageError
 from shardpack.storage import local_file
 from shardpack.storage.local import LocalStore
-from shardpack.storage.local_file import LocalFile, drop_from_cache, open_regular
+from shardpack.storage.local_file import LocalFile, drop_from_cache, is_in_memory, open_regular
 from tests.storage.contract import DATA
 
 
@@ -143,6 +144,47 @@ def test_what_lies_behind_the_end_is_not_in_memory(store, monkeypatch, can_tell)
         monkeypatch.setattr(local_file, "_HAS_HINTS", False)
     store.get_range("a.bin", start=0, length=len(DATA))
     assert not store.is_cached("a.bin", len(DATA))
+
+
+@pytest.mark.skipif(not local_file._HAS_HINTS, reason="this system cannot tell what is cached")
+@pytest.mark.parametrize("in_memory", [True, False])
+def test_files_in_memory_are_cached_though_their_file_system_has_no_probe(store, monkeypatch, in_memory):
+    looked, hinted = [], []
+
+    def refuse(*_):
+        raise OSError(errno.EOPNOTSUPP, "Operation not supported")
+
+    monkeypatch.setattr(os, "preadv", refuse)
+    monkeypatch.setattr(os, "posix_fadvise", lambda _, start, length, __: hinted.append((start, length)))
+    monkeypatch.setattr(local_file, "is_in_memory", lambda device: looked.append(device) or in_memory)
+    assert store.is_cached("a.bin", 0) == store.is_cached("a.bin", len(DATA) - 1) == in_memory
+    assert not store.is_cached("a.bin", len(DATA))
+    store.prefetch("a.bin", starts=[0], lengths=[1])
+    assert hinted == ([] if in_memory else [(0, 1)])
+    assert len(looked) == 1
+
+
+@pytest.mark.skipif(not local_file._HAS_HINTS, reason="this system cannot tell what is cached")
+def test_a_byte_that_would_have_to_be_waited_for_is_not_in_memory(store, monkeypatch):
+    def refuse(*_):
+        raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(os, "preadv", refuse)
+    monkeypatch.setattr(local_file, "is_in_memory", lambda _: True)
+    assert not store.is_cached("a.bin", 0)
+
+
+@pytest.mark.skipif(not hasattr(os, "makedev"), reason="no device numbers")
+def test_linux_lists_which_file_systems_are_in_memory(tmp_path):
+    mounts = tmp_path / "mountinfo"
+    mounts.write_text(
+        "25 24 0:23 / /dev/shm rw,relatime shared:4 - tmpfs tmpfs rw,size=24684084k\n"
+        "31 24 0:24 /a /mnt/tmpfs rw - nfs4 server:/tmpfs rw\n"
+        "32 24 0:25 / /mnt/b rw - ramfs none rw\n"
+    )
+    found = [is_in_memory(os.makedev(0, minor), mounts=str(mounts)) for minor in (23, 24, 25, 2)]
+    assert found == [True, False, True, False]
+    assert not is_in_memory(os.makedev(0, 23), mounts=str(tmp_path / "nowhere"))
 
 
 @pytest.mark.skipif(not hasattr(os, "RWF_NOWAIT"), reason="this system cannot tell what is cached")
