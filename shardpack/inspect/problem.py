@@ -47,7 +47,7 @@ class Problem:
     Attributes:
         kind: One of `KINDS`.
         shard: Path of the file.
-        message: What is wrong, and what to do.
+        message: What is wrong, and behind the last "; " what to do.
         key, offset: The sample and the byte at which the problem is, where known.
     """
 
@@ -64,6 +64,11 @@ class Problem:
         if self.kind in ("damaged", "missing", "stale"):
             return "repair" if _IN_FOLDER.search(self.shard) else "copy"
         return command
+
+    @property
+    def what(self) -> str:
+        """What is wrong, without what to do."""
+        return self.message.rpartition("; ")[0] or self.message
 
     def __str__(self) -> str:
         named = (("key", self.key), ("offset", self.offset))

@@ -33,10 +33,11 @@ class PinnedLayer:
         A tar is never salvaged or indexed beneath the base, which has pinned the layer. Its sidecars are repaired in
         the layer.
         """
-        message = problem.message.replace('"shardpack repair', f'"shardpack repair {self.stores.sidecars.location}')
-        if not problem.shard.startswith(f"{FOLDER}/"):
-            what, *_ = message.split(";")
-            message = f'{what}; restore it, or do without the layer: "shardpack detach"'
+        if problem.shard.startswith(f"{FOLDER}/"):
+            home = self.stores.sidecars.location
+            message = problem.message.replace('"shardpack repair', f'"shardpack repair {home}')
+        else:
+            message = f'{problem.what}; restore it, or do without the layer: "shardpack detach"'
         return replace(problem, shard=f"{self.ref.location}/{problem.shard}", message=message)
 
 

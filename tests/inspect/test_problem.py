@@ -32,6 +32,18 @@ def test_as_a_line():
 
 
 @pytest.mark.parametrize(
+    ("message", "what"),
+    [
+        ("it is so", "it is so"),
+        ("it is so; do this", "it is so"),
+        ("cannot open 'a; b.tar': I/O error; do this", "cannot open 'a; b.tar': I/O error"),
+    ],
+)
+def test_what_is_wrong_comes_before_what_to_do(message, what):
+    assert Problem("damaged", "a.tar", message).what == what
+
+
+@pytest.mark.parametrize(
     ("kind", "path", "command"),
     [
         ("damaged", "a.tar", "copy"),
