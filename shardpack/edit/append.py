@@ -41,7 +41,7 @@ from shardpack.format.splits import NO_SPLIT, Splits, parse_splits, splits_of_sh
 from shardpack.runtime.arguments import one_of
 from shardpack.sources.class_numbers import LABEL_FIELDS
 from shardpack.storage.open import Writable
-from shardpack.storage.url import is_url
+from shardpack.storage.url import is_path, is_url
 from shardpack.write.pack import Packable, pack_source
 from shardpack.write.report import PackReport
 from shardpack.write.request import PackRequest
@@ -98,8 +98,7 @@ def append_source(
     known = {field.name for field in fields(PackRequest)} - _NOT_FOR_APPEND
     if unknown := sorted(options.keys() - known):
         raise OptionError(f"append has no option {unknown[0]!r}; its options are those of pack but force and part")
-    is_local = isinstance(dataset, (str, os.PathLike)) and not is_url(dataset)
-    storage_options = None if is_local else options.get("storage_options")  # then they are for the source
+    storage_options = None if is_path(dataset) else options.get("storage_options")  # else they are for the source
     base = open_base(dataset, storage_options=storage_options, allow_locations=allow_locations)
     same_classes = classes == "same"
     request = _request(base.manifest, {**options, "classes": None if same_classes else classes})

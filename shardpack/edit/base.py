@@ -24,7 +24,7 @@ from shardpack.read.shard_cache import ShardCache
 from shardpack.storage.locations import LocationOptions
 from shardpack.storage.open import Writable, as_writable
 from shardpack.storage.protocols import WritableStore
-from shardpack.storage.url import is_url
+from shardpack.storage.url import is_path
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -115,9 +115,7 @@ def open_base(
         UnsupportedVersionError: It was written by a newer version of the format.
         OptionError: The location cannot be written to, or an option does not fit it.
     """
-    store = as_writable(
-        location, storage_options if not isinstance(location, (str, os.PathLike)) or is_url(location) else None
-    )
+    store = as_writable(location, None if is_path(location) else storage_options)
     target = target_of(store, work_dir=work_dir, shared=store.folder is None)
     try:
         newest = newest_generation(target)

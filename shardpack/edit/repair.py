@@ -33,7 +33,7 @@ from shardpack.runtime.progress import Progress, no_progress
 from shardpack.storage.atomic import storage_errors
 from shardpack.storage.locations import LocationOptions
 from shardpack.storage.open import Writable, as_writable
-from shardpack.storage.url import is_url
+from shardpack.storage.url import is_path
 
 _NO_MANIFEST = (
     "classes, and the options of packing: tars do not say them",
@@ -113,8 +113,7 @@ def repair(
     """
     began = time.perf_counter()
     jobs = as_jobs(jobs)
-    is_place = isinstance(dataset, str) and is_url(dataset)
-    store = as_writable(dataset, storage_options if is_place or not isinstance(dataset, str) else None)
+    store = as_writable(dataset, None if is_path(dataset) else storage_options)
     target = target_of(store)
     with storage_errors(f"write to {target.location!r}"):
         _refuse_newer(target)

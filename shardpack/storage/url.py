@@ -20,6 +20,11 @@ def is_url(location: str | os.PathLike[str]) -> bool:
     return "://" in text or text.startswith("file:/")
 
 
+def is_path(location: object) -> bool:
+    """Return whether a location is a plain path: neither a URL nor a store."""
+    return isinstance(location, (str, os.PathLike)) and not is_url(location)
+
+
 def scheme_of(location: object) -> str | None:
     """Return the scheme of a URL as it is written, "s3" of s3://bucket; None for anything else."""
     if isinstance(location, (str, os.PathLike)) and is_url(location):

@@ -22,6 +22,15 @@ def test_a_dataset_in_a_store(tmp_path):
     assert shardpack.repair(store).written == (".shardpack/index/shard-000001.index",)
 
 
+def test_storage_options_beside_a_path_are_for_tars_elsewhere(tmp_path):
+    urls = ["memory://repaired-elsewhere/a", "memory://repaired-elsewhere/b"]
+    for url in urls:
+        shardpack.pack([(url[-1], {"txt": "text"})], url)
+    shardpack.merge(urls, tmp_path)
+    for dataset in (tmp_path, str(tmp_path)):
+        assert shardpack.repair(dataset, storage_options={"max_requests": 4}, allow_locations=True).written == ()
+
+
 def test_progress_is_told(tmp_path):
     out = without_sidecars(make(tmp_path / "out"))
     seen = []

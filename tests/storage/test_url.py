@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from shardpack.errors import OptionError
-from shardpack.storage.url import canonical, is_url, local_path, options_for, scheme_of
+from shardpack.storage.local import LocalStore
+from shardpack.storage.url import canonical, is_path, is_url, local_path, options_for, scheme_of
 
 
 def test_options_are_not_sent_to_another_provider(tmp_path):
@@ -36,3 +37,9 @@ def test_what_is_local_has_a_path(location, path):
     assert local_path(location) == path
     assert scheme_of(location) == {"f": "file", "s": "s3"}.get(location[0])
     assert is_url(location) == (location != path and not location.startswith(("a", "c:")))
+    assert is_path(location) == (not is_url(location))
+
+
+def test_a_store_is_no_path(tmp_path):
+    assert is_path(tmp_path)
+    assert not is_path(LocalStore(tmp_path))
