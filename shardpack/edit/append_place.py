@@ -8,9 +8,10 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from shardpack.commit.bucket_target import no_check, no_look
+from shardpack.commit.bucket_target import no_check
 from shardpack.commit.namespace_target import NamespaceTarget
 from shardpack.commit.open_target import target_of
 from shardpack.commit.target import Target
@@ -84,12 +85,17 @@ class AppendPlace:
 
     def target(self, *, work_dir: str | os.PathLike[str] | None = None, shared: bool = False) -> Target:
         """Return a target in which a new dataset becomes shards of this one."""
-        check, look = self._check, no_look if self._rows is None else self._rows.add
+        check = self._check
         inner = target_of(subfolder(self.store, self._folder), work_dir=work_dir, shared=shared, check=check)
         outer = self._base.target
         if self.store.folder is None:
-            outer = target_of(self.store, shared=True, check=check, look=look)
+            outer = target_of(self.store, shared=True, check=check, look=self._look)
         return NamespaceTarget(outer, inner, tag=self._tag, location=self.location[0])
+
+    def _look(self, name: str, path: Path) -> None:
+        """Look at a shard before it is uploaded: by then, all classes are known."""
+        if self._rows is not None:
+            self._rows.add(name, path, classes=self.classes)
 
     @property
     def location(self) -> tuple[int, tuple[str, ...]]:
@@ -170,8 +176,6 @@ class AppendPlace:
         """Tell what is appended to what, and which classes are new."""
         manifest = self._base.manifest
         self.classes = None if classes is None else tuple(classes)
-        if self._rows is not None:
-            self._rows.classes = self.classes
         new = self.new_classes
         said = f"; new classes: {_shown(new)}" if new else ""
         count = f"{manifest.num_visible:,} sample{'s' * (manifest.num_visible != 1)}"

@@ -36,13 +36,12 @@ from shardpack.table.schema import MAX_LABELS, types_of
 _MAX_BYTES = FILE_BYTES * 3 // 4
 _MAX_ROW_BYTES = _MAX_BYTES // FILE_ROWS
 
+Classes = tuple[str, ...] | None
+_Key = tuple[str, int | None, Classes]  # of rows: name and checksum of their shard, and the classes that they name
+
 
 class PackedRows:
-    """Rows of the shards that this process uploads, kept until the dataset is published. `add` is safe in threads.
-
-    Attributes:
-        classes: Class names of the dataset in label order; to be set before the first shard comes.
-    """
+    """Rows of the shards that this process uploads, kept until the dataset is published. `add` is safe in threads."""
 
     def __init__(self, folder: str, *, max_bytes: int = _MAX_BYTES, max_row_bytes: int = _MAX_ROW_BYTES) -> None:
         """Keep rows in an empty local folder.
@@ -52,17 +51,21 @@ class PackedRows:
             max_bytes, max_row_bytes: If there are more bytes of rows, and those of a shard are longer on average, none
                 is used: the table's files are then cut as those of any other run.
         """
-        self.classes: tuple[str, ...] | None = None
         self._folder, self._max_bytes, self._max_row_bytes = folder, max_bytes, max_row_bytes
         self._counting = threading.Lock()
         self._num_bytes, self._has_long_rows = 0, False
         self._indexes: dict[str, bytes] = {}  # by name of the shard; of those whose tars are still to come
-        self._kept: dict[tuple[str, int | None], str] = {}  # name and checksum of a shard -> file with its rows
+        self._kept: dict[_Key, str] = {}  # files with rows
 
-    def add(self, name: str, path: Path) -> None:
+    def add(self, name: str, path: Path, *, classes: Classes) -> None:
         """Take the index of a shard, or make the rows of a shard whose index was taken.
 
         A shard whose rows are not kept, because its labels do not parse for example, is read once it is published.
+
+        Args:
+            name: Name of the index or the tar in the dataset.
+            path: The file.
+            classes: Class names of the dataset in label order, as far as they are known.
         """
         if is_index_path(name):
             _, shard = shard_of_index(name)
@@ -76,18 +79,18 @@ class PackedRows:
         os.makedirs(folder)
         try:
             with closing(_one_shard(info, data, path)) as cache:
-                rows = list(read_rows(cache, all_positions(info.num_samples), Naming(self.classes)))
+                rows = list(read_rows(cache, all_positions(info.num_samples), Naming(classes)))
                 built = write_rows(rows, folder)
         except ShardpackError:
             return
         if len(built.files) == 1 and len(built.types) < MAX_LABELS:  # else names in `more` may be columns of others
-            self._kept[info.name, info.crc32c] = built.files[0].path
+            self._kept[_key(info, classes)] = built.files[0].path
         num_bytes = sum(some.table.nbytes for some in rows)
         with self._counting:
             self._num_bytes += num_bytes
             self._has_long_rows |= num_bytes > self._max_row_bytes * info.num_samples
 
-    def has_all(self, shards: Iterable[ShardInfo], classes: tuple[str, ...] | None) -> bool:
+    def has_all(self, shards: Iterable[ShardInfo], classes: Classes) -> bool:
         """Return whether none of the published shards has to be read; `classes` as for `Naming`."""
         return all(self._file(info, classes) is not None for info in shards)
 
@@ -112,12 +115,10 @@ class PackedRows:
             end += info.num_samples
         yield from read(begin, end)
 
-    def _file(self, info: ShardInfo, classes: tuple[str, ...] | None) -> str | None:
-        if classes != self.classes:  # rows have other names of classes
-            return None
+    def _file(self, info: ShardInfo, classes: Classes) -> str | None:
         if self._has_long_rows and self._num_bytes > self._max_bytes:
             return None
-        return self._kept.get((info.name, info.crc32c))
+        return self._kept.get(_key(info, classes))
 
 
 @contextmanager
@@ -131,6 +132,10 @@ def rows_before_upload(work_dir: str | os.PathLike[str] | None) -> Iterator[Pack
         make_folder(os.fspath(work_dir))
     with TemporaryDirectory(prefix="shardpack-rows-", dir=work_dir) as folder:
         yield PackedRows(folder)
+
+
+def _key(info: ShardInfo, classes: Classes) -> _Key:
+    return info.name, info.crc32c, classes
 
 
 def _one_shard(info: ShardInfo, index: bytes, path: Path) -> ShardCache:

@@ -25,12 +25,15 @@ def packed(folder, scratch, *, but=(), classes=("a", "b"), **limits):
     """Return the rows of the shards of a dataset but for some, as if they were uploaded."""
     scratch.mkdir()
     rows = PackedRows(str(scratch), **limits)
-    rows.classes = classes
     for info in cache_of(folder).shard_list:
         if info.name not in but:
-            rows.add(info.index_path, Path(folder, info.index_path))
-            rows.add(info.name, Path(folder, info.name))
+            add(rows, folder, info, classes)
     return rows
+
+
+def add(rows, folder, info, classes=None):
+    rows.add(info.index_path, Path(folder, info.index_path), classes=classes)
+    rows.add(info.name, Path(folder, info.name), classes=classes)
 
 
 def has_all(rows, cache):
@@ -101,8 +104,8 @@ def test_many_long_rows_are_read(tmp_path, max_bytes, max_row_bytes, kept):
 def test_a_tar_without_its_index_is_let_by(tmp_path):
     folder = labelled(tmp_path / "ds", LABELS)
     rows = PackedRows(str(tmp_path / "rows"))
-    rows.add("shard-000000.tar", Path(folder, "shard-000000.tar"))
-    rows.add("rejected.jsonl", Path(folder, "missing"))
+    rows.add("shard-000000.tar", Path(folder, "shard-000000.tar"), classes=None)
+    rows.add("rejected.jsonl", Path(folder, "missing"), classes=None)
     assert not has_all(rows, cache_of(folder))
 
 
@@ -124,8 +127,8 @@ def test_an_index_of_another_location_is_that_of_the_shard(tmp_path):
     folder = labelled(tmp_path / "ds", LABELS, classes=["a", "b"])
     (info,) = cache_of(folder).shard_list
     rows = packed(folder, tmp_path / "rows", but=[info.name])
-    rows.add(index_path(info.name, 3), Path(folder, info.index_path))
-    rows.add(info.name, Path(folder, info.name))
+    rows.add(index_path(info.name, 3), Path(folder, info.index_path), classes=("a", "b"))
+    rows.add(info.name, Path(folder, info.name), classes=("a", "b"))
     assert has_all(rows, cache_of(folder))
 
 
@@ -133,8 +136,7 @@ def test_the_folder_of_rows_is_deleted(tmp_path):
     folder = labelled(tmp_path / "ds", LABELS)
     with rows_before_upload(tmp_path / "new" / "work") as rows:
         for info in cache_of(folder).shard_list:
-            rows.add(info.index_path, Path(folder, info.index_path))
-            rows.add(info.name, Path(folder, info.name))
+            add(rows, folder, info)
         assert has_all(rows, cache_of(folder))
         assert list((tmp_path / "new" / "work").iterdir())
     assert not list((tmp_path / "new" / "work").iterdir())
