@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from shardpack.commit.edit_folder import folder_of_edit, read_note
 from shardpack.commit.target import Target
-from shardpack.format.layout import generation_of
+from shardpack.format.layout import generation_of, tag_of_shard
 from shardpack.storage.protocols import Listed
 
 
@@ -20,14 +20,25 @@ class UnfinishedEdits:
     """What was found.
 
     Attributes:
+        generation: Number of the generation that edits are to make.
         tags: Parts of the names of all files of edits that may go on.
         given_up: Folders of edits that are given up.
         tags_given_up: Parts of the names of all files of these.
     """
 
+    generation: int
     tags: frozenset[str]
     given_up: frozenset[str]
     tags_given_up: frozenset[str]
+
+    def may_use(self, path: str) -> bool:
+        """Return whether an edit that may go on may use a file; of the generation to be made, any edit may use all."""
+        is_awaited = bool(self.tags) and generation_of(path) == self.generation
+        return is_awaited or any(tag in path for tag in self.tags)
+
+    def gave_up(self, path: str) -> bool:
+        """Return whether a file is in the folder of an edit that is given up, or a tar that such an edit made."""
+        return folder_of_edit(path) in self.given_up or tag_of_shard(path) in self.tags_given_up
 
 
 def find_unfinished_edits(
@@ -52,4 +63,4 @@ def find_unfinished_edits(
             tags_given_up |= tag
         else:
             tags |= tag
-    return UnfinishedEdits(frozenset(tags), frozenset(given_up), frozenset(tags_given_up - tags))
+    return UnfinishedEdits(generation, frozenset(tags), frozenset(given_up), frozenset(tags_given_up - tags))

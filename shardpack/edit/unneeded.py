@@ -7,14 +7,15 @@ listing - these - what an edit may still use that can go on - what is not ours -
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 from shardpack.commit.edit_folder import CLAIM, NOTE, folder_of_edit
 from shardpack.commit.edit_shards import is_edit_shard, maybe_committed
 from shardpack.commit.generations import Generation, generation_at
 from shardpack.commit.target import Target
-from shardpack.edit.unfinished_edits import find_unfinished_edits
+from shardpack.edit.unfinished_edits import UnfinishedEdits, find_unfinished_edits
 from shardpack.errors import CorruptManifestError, OptionError, ShardNotFoundError
 from shardpack.format.layout import (
     MANIFEST_PATH,
@@ -24,7 +25,6 @@ from shardpack.format.layout import (
     is_layer_path,
     is_packer_name,
     manifest_path,
-    tag_of_shard,
 )
 from shardpack.format.manifest import OWN_FOLDER, Manifest
 from shardpack.format.shard_table import ShardTable
@@ -77,64 +77,96 @@ def find_unneeded(
         CorruptIndexError: The shard table of a generation that is kept is damaged.
         ShardNotFoundError: A sidecar of the newest generation is missing, and earlier ones would be deleted.
     """
+    files = {one.path: one for one in listed}
     made = {number: one for one in listed if (number := _number_of(one.path)) and number <= newest.manifest.generation}
-    paths = {one.path: one for one in listed}
-    made.setdefault(newest.manifest.generation, paths[MANIFEST_PATH])
-    numbers = sorted(made, reverse=True)
-    kept, manifests, num_whole = numbers[:1], [newest.manifest], 1
-    for number in numbers[1:]:
-        # The readers of a generation had to open it before the next one was made.
-        if num_whole >= keep and _is_old(made[kept[-1]], written_before):
-            break
-        kept.append(number)
-        manifests.append(_manifest(target, number))
-        num_whole += _missing(manifests[-1], paths) is None
-    generations = tuple(reversed(numbers[len(kept) :]))
-    if generations and (missing := _missing(newest.manifest, paths)) is not None:
+    made.setdefault(newest.manifest.generation, files[MANIFEST_PATH])
+    kept = _kept(target, newest, made, files, keep=keep, written_before=written_before)
+    given_up = tuple(sorted(made.keys() - kept.keys()))
+    if given_up and (missing := _missing(newest.manifest, files)) is not None:
         raise ShardNotFoundError(
             f"generation {newest.manifest.generation} misses a file, so that earlier ones may be all that can be read; "
             'restore it, or run "shardpack repair"; nothing was deleted',
             path=missing,
         )
-    needed = set(_names_of(manifests, target))
-    folders = tuple(f"{folder}/" for manifest in manifests for folder in _layer_folders(manifest))
-    droppable = _packed_shards(_manifests(target, generations), target) - needed
-    following = newest.manifest.generation + 1
     edits = find_unfinished_edits(
         target,
         listed,
         lambda one: _is_silent(one, silent_before) and _is_old(one, written_before),
-        generation=following,
+        generation=newest.manifest.generation + 1,
     )
-    awaited = following if edits.tags else None
-    uncommitted = {path for path in paths if tag_of_shard(path) in edits.tags_given_up} - needed
-    of_edits = {path for path in paths if is_edit_shard(path, paths)} - needed - droppable - uncommitted
-    spared = maybe_committed(
-        of_edits,
-        paths.keys() - needed,
-        target.read,
-        newest=newest.manifest.generation,
-        is_indexed=any(manifest.option("indexed") for manifest in manifests),
-    )
-    deletable = droppable | uncommitted | of_edits
-    unneeded = [
-        one
-        for one in listed
-        if one.path not in needed
-        and one.path not in spared
-        and not one.path.startswith(folders)
-        and (_is_sidecar(one.path) or one.path in deletable or folder_of_edit(one.path) in edits.given_up)
-        and not any(tag in one.path for tag in edits.tags)
-        and (awaited is None or generation_of(one.path) != awaited)
-    ]
+    unneeded = [files[path] for path in _unneeded(target, files, list(kept.values()), given_up, edits)]
     old = sorted((one for one in unneeded if _is_old(one, written_before)), key=lambda one: _turn(one.path))
     return Unneeded(
         kept=tuple(kept),
-        generations=generations,
-        manifests=tuple(made[number] for number in generations),
+        generations=given_up,
+        manifests=tuple(made[number] for number in given_up),
         files=tuple(old),
         num_young=len(unneeded) - len(old),
     )
+
+
+def _kept(
+    target: Target,
+    newest: Generation,
+    made: Mapping[int, Listed],
+    paths: Collection[str],
+    *,
+    keep: int,
+    written_before: float | None,
+) -> dict[int, Manifest]:
+    """Return the manifests of the generations that are kept, the newest first.
+
+    Args:
+        target, newest, keep, written_before: As for `find_unneeded`.
+        made: The files of all manifests, by generation.
+        paths: All paths in the dataset's folder.
+    """
+    numbers = sorted(made, reverse=True)
+    kept, num_whole = {numbers[0]: newest.manifest}, 1
+    for following, number in pairwise(numbers):
+        # The readers of a generation had to open it before the next one was made.
+        if num_whole >= keep and _is_old(made[following], written_before):
+            break
+        kept[number] = _manifest(target, number)
+        num_whole += _missing(kept[number], paths) is None
+    return kept
+
+
+def _unneeded(
+    target: Target,
+    paths: Collection[str],
+    kept: Sequence[Manifest],
+    given_up: Collection[int],
+    edits: UnfinishedEdits,
+) -> list[str]:
+    """Return the paths of what neither a generation that is kept nor an edit that may go on needs.
+
+    Args:
+        target: The dataset.
+        paths: All paths in its folder.
+        kept: Manifests of the generations that are kept, the newest first.
+        given_up: Numbers of the generations that are not.
+        edits: The unfinished edits.
+    """
+    needed = set(_names_of(kept, target))
+    layers = tuple(f"{folder}/" for manifest in kept for folder in _layer_folders(manifest))
+    unnamed = [path for path in paths if path not in needed and not path.startswith(layers)]
+    of_generations = _packed_shards(_manifests(target, given_up), target)
+    of_edits = {path for path in unnamed if is_edit_shard(path, paths) and not edits.gave_up(path)} - of_generations
+    spared = maybe_committed(
+        of_edits,
+        unnamed,
+        target.read,
+        newest=kept[0].generation,
+        is_indexed=any(manifest.option("indexed") for manifest in kept),
+    )
+    return [
+        path
+        for path in unnamed
+        if (path in of_generations or path in of_edits or edits.gave_up(path) or _is_sidecar(path))
+        and path not in spared
+        and not edits.may_use(path)
+    ]
 
 
 def _missing(manifest: Manifest, paths: Collection[str]) -> str | None:
