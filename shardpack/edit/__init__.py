@@ -7,6 +7,7 @@ split             which samples are in which named split
 table             the label table                                       (pack_table: made while packing)
 log, gc           the history, and the end of it                      (unneeded: which files go)
 repair            files that are lost, again from the tars            (rebuild, repair_files, replace_broken, salvage;
-                                                                       repair_plan: what is about to be done)
+                                                                       repair_plan: what is about to be done;
+                                                                       table_guesses: which tars a lost table listed)
 copy              to another place, byte for byte                     (join_locations: with all tars in one folder)
 """
