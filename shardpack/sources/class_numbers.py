@@ -20,7 +20,7 @@ from shardpack.codecs.decode import decode_field
 from shardpack.codecs.encode import encode_field
 from shardpack.codecs.field_types import parse_json
 from shardpack.errors import DecodeError, OptionError, SourceError
-from shardpack.sources.json_labels import compact_json
+from shardpack.sources.json_labels import class_number, compact_json
 from shardpack.sources.listing import Listing, Payload, name_of
 from shardpack.sources.payloads import read_payload
 
@@ -95,8 +95,8 @@ class ClassNumbers:
         return made
 
     def _part(self, value: Mapping[str, Any]) -> Mapping[str, Any]:
-        number, name = value.get("label"), value.get("class")
-        if type(number) is int:
+        number, name = class_number(value.get("label")), value.get("class")
+        if number is not None:
             new = self._number(number, name if isinstance(name, str) else None)
             return value if new == number else {**value, "label": new}
         if isinstance(name, str) and "label" not in value:

@@ -65,6 +65,13 @@ def plain_value(value: object) -> str:
     raise TypeError(f"a {type(value).__name__}")
 
 
+def class_number(label: object) -> int | None:
+    """Return the number of a class that a label is: a whole number, or 2.0, as tables with gaps write it; else None."""
+    if isinstance(label, float) and label.is_integer():
+        return int(label)
+    return label if type(label) is int else None
+
+
 def attach_labels(
     listing: Listing,
     labels: Sequence[bytes | None],

@@ -1,7 +1,7 @@
 """Complete labels by the class list of a dataset: the number of a class and its name stand together, and agree.
 
     {"class": "hat"}            -> {"label": 2, "class": "hat"}
-    {"label": 2}                -> {"label": 2, "class": "hat"}
+    {"label": 2}                -> {"label": 2, "class": "hat"}      so is 2.0, which tables with gaps make of 2
     {"label": "hat"}            -> {"label": 2, "class": "hat"}      as packing reads a column of texts
     {"label": 2, "class": "cap"}   refused
 
@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from shardpack.errors import SourceError
+from shardpack.sources.json_labels import class_number
 from shardpack.sources.label_rows import LabelRow, raise_problems
 from shardpack.sources.source import Problems
 
@@ -116,13 +117,12 @@ def _with_class(value: Mapping[str, Any], names: Sequence[str], number_of: Mappi
         label, name = None, label
     if isinstance(name, str):
         number = number_of[name]
-        if label is not None and (type(label) is not int or label != number):
+        if label is not None and class_number(label) != number:
             raise SourceError(f"label {label!r:.60} contradicts class {name!r}, which is number {number}")
-    elif name is None and type(label) is int:
-        number = label
-        if not 0 <= number < len(names):
-            raise SourceError(f"label is {number}, expected 0 to {len(names) - 1}: there are {len(names)} classes")
-        name = names[number]
+    elif name is None and (given := class_number(label)) is not None:
+        if not 0 <= given < len(names):
+            raise SourceError(f"label is {given}, expected 0 to {len(names) - 1}: there are {len(names)} classes")
+        number, name = given, names[given]
     else:
         return dict(value)
     result: dict[str, Any] = {}

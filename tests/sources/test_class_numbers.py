@@ -109,6 +109,11 @@ def test_numbers_may_be_those_of_the_dataset():
         number_classes(listing_of(text({"class": "ant"})), KNOWN, is_same=True)
 
 
+def test_whole_numbers_with_a_fraction_are_numbers_of_classes():
+    made = number_classes(listing_of(b'{"label":0.0}', b'{"label":1.0}', classes=("bird", "dog")), KNOWN)
+    assert labels_of(made) == [b'{"label":2}', b'{"label":1.0}'], "one that stays keeps its bytes"
+
+
 def test_numbers_in_fields_of_their_own_follow():
     made = number_classes(listing_of(b"1", b"0", field="cls", classes=("bird", "cat")), KNOWN)
     assert labels_of(made, "cls") == [b"0", b"2"]

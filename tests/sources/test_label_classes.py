@@ -27,6 +27,8 @@ def completed(*values, classes=CLASSES, new_classes=False):
         {"label": "hat"},
         {"label": 2, "class": "hat"},
         {"class": "hat", "label": None},
+        {"label": 2.0},
+        {"label": 2.0, "class": "hat"},
     ],
 )
 def test_number_and_name_stand_together(value):
@@ -56,6 +58,8 @@ def test_annotations_are_completed_too():
         ({"label": True, "class": "hat"}, r"label True contradicts"),
         ({"label": 3}, r"label is 3, expected 0 to 2: there are 3 classes"),
         ({"label": -1}, r"label is -1"),
+        ({"label": 99.0}, r"label is 99, expected 0 to 2"),
+        ({"label": 1.0, "class": "hat"}, r"label 1\.0 contradicts class 'hat'"),
         ({"annotations": [{"label": 9}]}, r"label is 9"),
         ({"class": "scarf"}, r"a\.csv:0: class 'scarf' is not among the 3 of the dataset .--new-classes would add it"),
         ({"label": "scarf"}, r"class 'scarf' is not among"),
