@@ -66,7 +66,7 @@ def parse_state(state: Mapping[str, Any]) -> StreamState:
     if odd := set(state) ^ set(kinds):
         raise OptionError(
             f"not a stream state: missing or unknown {', '.join(sorted(map(shown, odd)))}; pass what state_dict() "
-            "returned, unchanged"
+            "returned, unchanged, to a stream of the same options (balance, weights)"
         )
     for name, kind in kinds.items():
         value: Any = state[name]
@@ -130,7 +130,10 @@ def check_same_order(state: StreamState, own: StreamState) -> None:
                 f"state is of generation {state.generation} of the dataset, this is generation {own.generation}; "
                 f"resume with shardpack.open(..., generation={state.generation}), or start the epoch again"
             )
+        there = ""
+        if name == "view" and state.generation != own.generation:  # splits and tables change without the fingerprint
+            there = f" of generation {state.generation}, which shardpack.open(..., generation={state.generation}) opens"
         raise OptionError(
             f"state is of {what}: {name} is {shown(theirs)} there, {shown(ours)} here; "
-            "resume with the same, or start the epoch again"
+            f"resume with the same{there}, or start the epoch again"
         )

@@ -50,7 +50,9 @@ def adapt(store: object) -> Store:
         return adapted
     missing = [name for name in _READS if not callable(getattr(store, name, None))]
     if missing:
-        raise OptionError(f"{type(store).__name__} is not a store: it has no {', '.join(missing)}")
+        raise OptionError(
+            f"{type(store).__name__} is not a store: it has no {', '.join(missing)}; pass a folder or a URL"
+        )
     return AdaptedStore(cast("RangeReader", store))
 
 

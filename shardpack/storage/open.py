@@ -47,7 +47,9 @@ def as_writable(out: Writable, options: Mapping[str, Any] | None = None) -> Writ
         raise OptionError("storage_options are for URLs; give the store its own, or leave them out")
     store = adapt(out) if can_adapt(out) else out
     if not takes_objects(store):
-        raise OptionError(f"cannot write to {out!r}: this store takes no objects, or does not list them")
+        raise OptionError(
+            f"cannot write to {out!r}: this store takes no objects, or does not list them; pass a folder or a URL"
+        )
     return cast("WritableStore", store)
 
 

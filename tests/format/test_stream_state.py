@@ -55,6 +55,16 @@ def test_a_state_of_another_generation_says_how_to_open_it():
         check_same_order(other, STATE)
 
 
+def test_a_view_of_another_generation_says_where_it_may_be_found():
+    other = dataclasses.replace(STATE, view="1" * 16, generation=2)
+    with pytest.raises(
+        OptionError, match=r"another selection .* of generation 2, which .*open\(\.\.\., generation=2\)"
+    ):
+        check_same_order(other, STATE)
+    with pytest.raises(OptionError, match=r"resume with the same, or start"):
+        check_same_order(dataclasses.replace(other, generation=3), STATE)
+
+
 def test_values_of_any_length_are_shown_short():
     assert shown(10**5000) == "a very large int"
     assert len(shown("x " * 1000)) <= 60

@@ -118,7 +118,7 @@ def test_all_that_writes_takes_any_of_them(new):
 
 @pytest.mark.parametrize("store", [Minimal({}), 5, {}, None])
 def test_what_takes_no_objects_is_not_written_to(store):
-    with pytest.raises(OptionError, match="this store takes no objects, or does not list them"):
+    with pytest.raises(OptionError, match="this store takes no objects, or does not list them; pass a folder"):
         shardpack.pack([("a", {"txt": b"1"})], store)
 
 
@@ -135,7 +135,9 @@ def test_what_is_a_store_already_stays_itself(tmp_path):
 
 
 def test_what_is_missing_is_named():
-    with pytest.raises(OptionError, match="dict is not a store: it has no get_range, get_ranges, size"):
+    with pytest.raises(
+        OptionError, match="dict is not a store: it has no get_range, get_ranges, size; pass a folder or a URL"
+    ):
         adapt({})
 
 
