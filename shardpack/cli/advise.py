@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from shardpack.api import dataset_to_pack
+from shardpack.cli.command import Command
 from shardpack.cli.plot_file import check_plot, save_plot
 from shardpack.cli.ui import (
     access_options,
@@ -46,7 +47,9 @@ def _rate(text: str) -> float:
         raise click.BadParameter(str(error)) from error
 
 
-@click.command("advise", epilog="Example: shardpack advise photos/ --network 10Gbit --gpu-images-per-second 2500")
+@click.command(
+    "advise", cls=Command, epilog="Example: shardpack advise photos/ --network 10Gbit --gpu-images-per-second 2500"
+)
 @click.argument("source", metavar="SRC", type=click.Path())
 @click.option(
     "--train-size",

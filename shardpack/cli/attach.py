@@ -8,10 +8,11 @@ from typing import Any
 import click
 
 import shardpack
+from shardpack.cli.command import Command
 from shardpack.cli.ui import dataset_argument, edit_options, note, plural, print_edit, progress_bar
 
 
-@click.command("attach", epilog="Example: shardpack attach out/ captions/ --fields txt")
+@click.command("attach", cls=Command, epilog="Example: shardpack attach out/ captions/ --fields txt")
 @dataset_argument
 @click.argument("other", metavar="OTHER", type=click.Path())
 @click.option("--fields", metavar="F,G", help="The fields that OTHER gives. [default: all]")

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 import shardpack
+from shardpack.cli.command import Command
 from shardpack.cli.ui import (
     access_options,
     dataset_argument,
@@ -22,7 +23,7 @@ from shardpack.cli.ui import (
 from shardpack.inspect.benchmark import Speed, measure
 
 
-@click.command("bench", epilog="Example: shardpack bench out/ --seconds 5")
+@click.command("bench", cls=Command, epilog="Example: shardpack bench out/ --seconds 5")
 @dataset_argument
 @click.option(
     "--seconds",

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 import shardpack
+from shardpack.cli.command import Command
 from shardpack.cli.ui import (
     access_options,
     dataset_argument,
@@ -25,7 +26,7 @@ from shardpack.errors import DecodeError, OptionError, StorageError
 SHOWN = 200  # characters of a label in the overview of a sample
 
 
-@click.command("cat", epilog="Example: shardpack cat out/ cat/0001 jpg > cat.jpg")
+@click.command("cat", cls=Command, epilog="Example: shardpack cat out/ cat/0001 jpg > cat.jpg")
 @dataset_argument
 @click.argument("key", metavar="KEY")
 @click.argument("field", metavar="[FIELD]", required=False)

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 import shardpack
+from shardpack.cli.command import Command
 from shardpack.cli.ui import (
     access_options,
     dataset_argument,
@@ -22,7 +23,7 @@ from shardpack.cli.ui import (
 from shardpack.runtime.sizes import format_bytes
 
 
-@click.command("copy", epilog="Example: shardpack copy out/ s3://bucket/train")
+@click.command("copy", cls=Command, epilog="Example: shardpack copy out/ s3://bucket/train")
 @dataset_argument
 @click.argument("target", metavar="OUT", type=click.Path())
 @click.option(

@@ -7,10 +7,11 @@ from typing import Any
 import click
 
 import shardpack
-from shardpack.cli.ui import dataset_argument, edit_options, once, plural, print_edit, progress_bar
+from shardpack.cli.command import Command
+from shardpack.cli.ui import dataset_argument, edit_options, plural, print_edit, progress_bar
 
 
-@click.command("delete", epilog="Example: shardpack delete out/ --key cat/0001 --key cat/0007")
+@click.command("delete", cls=Command, epilog="Example: shardpack delete out/ --key cat/0001 --key cat/0007")
 @dataset_argument
 @click.option(
     "--key", "keys", multiple=True, metavar="K", help="Delete the sample with key K; may be given many times."
@@ -23,8 +24,6 @@ from shardpack.cli.ui import dataset_argument, edit_options, once, plural, print
 )
 @click.option(
     "--where",
-    multiple=True,
-    callback=once,
     metavar="SQL",
     help="Delete the samples that SQL is true for, as in ls --where.",
 )

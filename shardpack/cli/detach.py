@@ -8,10 +8,11 @@ from typing import Any
 import click
 
 import shardpack
+from shardpack.cli.command import Command
 from shardpack.cli.ui import dataset_argument, edit_options, note, print_edit
 
 
-@click.command("detach", epilog="Example: shardpack detach out/ --layer ../captions")
+@click.command("detach", cls=Command, epilog="Example: shardpack detach out/ --layer ../captions")
 @dataset_argument
 @click.option(
     "--layer", metavar="N|LOCATION", help="Which layer: its number, from 0, or its location. [default: the only one]"

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 import shardpack
+from shardpack.cli.command import Command
 from shardpack.cli.ui import (
     access_options,
     counted,
@@ -30,7 +31,7 @@ def _as_names(_: click.Context, __: click.Parameter, value: str | None) -> list[
     return None if value is None else [name.strip() for name in value.split(",") if name.strip()]
 
 
-@click.command("export", epilog="Example: shardpack export out/ parquet/ --to parquet --jobs 8")
+@click.command("export", cls=Command, epilog="Example: shardpack export out/ parquet/ --to parquet --jobs 8")
 @dataset_argument
 @click.argument("out", metavar="[OUT]", type=click.Path(), required=False)
 @click.option(

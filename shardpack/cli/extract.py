@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 import shardpack
+from shardpack.cli.command import Command
 from shardpack.cli.ui import (
     access_options,
     dataset_argument,
@@ -24,7 +25,7 @@ from shardpack.export.files import refuse_folder_of
 from shardpack.storage.url import local_path
 
 
-@click.command("extract", epilog="Example: shardpack extract out/ photos/ --match 'cat/*' --field json")
+@click.command("extract", cls=Command, epilog="Example: shardpack extract out/ photos/ --match 'cat/*' --field json")
 @dataset_argument
 @click.argument("out", metavar="OUT", type=click.Path())
 @click.option(

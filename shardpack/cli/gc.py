@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 import shardpack
+from shardpack.cli.command import Command
 from shardpack.cli.ui import (
     dataset_argument,
     emit,
@@ -22,7 +23,7 @@ from shardpack.edit.gc import KEEP, OLDER_THAN
 from shardpack.runtime.sizes import format_bytes
 
 
-@click.command("gc", epilog="Example: shardpack gc out/ --keep 3 --older-than 7d --dry-run")
+@click.command("gc", cls=Command, epilog="Example: shardpack gc out/ --keep 3 --older-than 7d --dry-run")
 @dataset_argument
 @click.option(
     "--keep",

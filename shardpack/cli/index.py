@@ -7,6 +7,7 @@ from typing import Any, Literal
 import click
 
 import shardpack
+from shardpack.cli.command import Command
 from shardpack.cli.ui import (
     counted,
     json_option,
@@ -24,7 +25,7 @@ from shardpack.runtime.sizes import format_bytes
 SHOWN = 3  # keys and tars named in a note
 
 
-@click.command("index", epilog="Example: shardpack index tars/train-*.tar")
+@click.command("index", cls=Command, epilog="Example: shardpack index tars/train-*.tar")
 @click.argument("tars", metavar="TAR...", nargs=-1, required=True, type=click.Path())
 @click.option(
     "--out",

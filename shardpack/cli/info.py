@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 import shardpack
+from shardpack.cli.command import Command
 from shardpack.cli.info_by import show_by
 from shardpack.cli.ui import (
     access_options,
@@ -18,7 +19,6 @@ from shardpack.cli.ui import (
     hexadecimal,
     json_option,
     note,
-    once,
     plural,
     print_json,
     print_pairs,
@@ -31,7 +31,7 @@ from shardpack.format.whole_tars import what_tars_lack
 SHOWN = 8  # class names that are printed
 
 
-@click.command("info", epilog="Example: shardpack info out/ --shards")
+@click.command("info", cls=Command, epilog="Example: shardpack info out/ --shards")
 @dataset_argument
 @click.option("--shards", is_flag=True, help="List every shard too.")
 @click.option("--urls", is_flag=True, help="Print only the path or URL of every shard, for readers that take a list.")
@@ -42,15 +42,11 @@ SHOWN = 8  # class names that are printed
 )
 @click.option(
     "--by",
-    multiple=True,
-    callback=once,
     metavar="COLUMN",
     help="Count the samples with each value of a column of the label table: class.",
 )
 @click.option(
     "--where",
-    multiple=True,
-    callback=once,
     metavar="SQL",
     help="With --by: only samples for which this expression is true.",
 )

@@ -7,10 +7,11 @@ from typing import Any
 import click
 
 import shardpack
+from shardpack.cli.command import Command
 from shardpack.cli.ui import dataset_argument, emit, json_option, plural, print_json, storage_option
 
 
-@click.command("log", epilog="Example: shardpack log out/")
+@click.command("log", cls=Command, epilog="Example: shardpack log out/")
 @dataset_argument
 @storage_option
 @json_option

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import click
 
 import shardpack
+from shardpack.cli.command import Command
 from shardpack.cli.ui import (
     access_options,
     dataset_argument,
@@ -19,7 +20,6 @@ from shardpack.cli.ui import (
     hexadecimal,
     json_option,
     note,
-    once,
     print_json,
 )
 
@@ -28,13 +28,11 @@ _BATCH_ROWS = 4096
 _ALIGNED_ROWS = 100  # whose lengths decide how wide columns are
 
 
-@click.command("ls", epilog="Example: shardpack ls out/ --match 'cat/*' -l -n 10")
+@click.command("ls", cls=Command, epilog="Example: shardpack ls out/ --match 'cat/*' -l -n 10")
 @dataset_argument
 @click.option("--split", metavar="NAME", help="Only samples of this split.")
 @click.option(
     "--where",
-    multiple=True,
-    callback=once,
     metavar="SQL",
     help="Only samples for which this expression is true: \"class = 'hat' and width > 400\".",
 )

@@ -17,7 +17,6 @@ from typing import Any
 
 import click
 
-from shardpack.cli.repeated import refuse_repeated
 from shardpack.cli.ui import flush, note
 from shardpack.errors import OptionError, ShardpackError
 
@@ -90,15 +89,12 @@ class _Commands(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         try:
-            name, command, rest = super().resolve_command(ctx, args)
+            return super().resolve_command(ctx, args)
         except click.UsageError as error:
             nearest = get_close_matches(args[0], COMMANDS, n=1)
             if not nearest:
                 raise
             raise click.UsageError(f"{error.message.rstrip('.')}; did you mean {nearest[0]!r}?", error.ctx) from error
-        if command is not None:
-            refuse_repeated(command, rest)
-        return name, command, rest
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 import shardpack
+from shardpack.cli.command import Command
 from shardpack.cli.ui import (
     access_options,
     json_option,
@@ -22,7 +23,7 @@ from shardpack.cli.ui import (
 from shardpack.runtime.sizes import format_bytes
 
 
-@click.command("merge", epilog="Example: shardpack merge photos-2025/ photos-2026/ --out photos/")
+@click.command("merge", cls=Command, epilog="Example: shardpack merge photos-2025/ photos-2026/ --out photos/")
 @click.argument("datasets", metavar="DS...", nargs=-1, required=True, type=click.Path())
 @click.option("--out", metavar="OUT", required=True, type=click.Path(), help="Folder or URL of the new dataset.")
 @click.option("--copy", is_flag=True, help="Copy the tars to OUT; otherwise they stay where they are.")

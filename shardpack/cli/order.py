@@ -11,6 +11,7 @@ import click
 from click.core import ParameterSource
 
 import shardpack
+from shardpack.cli.command import Command
 from shardpack.cli.plot_file import check_plot, save_plot
 from shardpack.cli.ui import (
     access_options,
@@ -47,7 +48,9 @@ _FROM = {"key": "first folder of the key", "json": "label of the json field"}
 
 
 @click.command(
-    "order", epilog="Example: shardpack order out/ --world-size 8 --batch-size 32 --partitions 64 --plot order.png"
+    "order",
+    cls=Command,
+    epilog="Example: shardpack order out/ --world-size 8 --batch-size 32 --partitions 64 --plot order.png",
 )
 @dataset_argument
 @click.option("--shuffle", type=click.Choice(SHUFFLES), default="blocks", show_default=True, help="Kind of order.")

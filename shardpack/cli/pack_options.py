@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from shardpack.cli.command import Command
 from shardpack.cli.ui import jobs_option, size
 from shardpack.runtime.sizes import DEFAULT_MAX_SHARD_BYTES
 from shardpack.sources.formats.importer import FORMATS
@@ -18,7 +19,7 @@ CHECKS = ("signature", "decode")
 TABLES = (".csv", ".tsv", ".txt", ".json", ".jsonl", ".ndjson", ".parquet")
 
 
-class PackCommand(click.Command):
+class PackCommand(Command):
     """A command whose `--check-images` may have a value or none; of pack, `--table` alone means `--with-table`."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:

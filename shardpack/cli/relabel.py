@@ -8,10 +8,11 @@ from typing import Any
 import click
 
 import shardpack
+from shardpack.cli.command import Command
 from shardpack.cli.ui import dataset_argument, edit_options, note, plural, print_edit, progress_bar, work_dir_option
 
 
-@click.command("relabel", epilog="Example: shardpack relabel out/ labels.csv --update")
+@click.command("relabel", cls=Command, epilog="Example: shardpack relabel out/ labels.csv --update")
 @dataset_argument
 @click.argument("labels", metavar="LABELS", type=click.Path())
 @click.option("--update", is_flag=True, help="Set the names that a row gives in the old label, and keep its others.")

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 import shardpack
+from shardpack.cli.command import Command
 from shardpack.cli.ui import (
     access_options,
     dataset_argument,
@@ -21,7 +22,7 @@ from shardpack.cli.ui import (
 )
 
 
-@click.command("repair", epilog="Example: shardpack repair out/ --dry-run")
+@click.command("repair", cls=Command, epilog="Example: shardpack repair out/ --dry-run")
 @dataset_argument
 @click.option(
     "--include",

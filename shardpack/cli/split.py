@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 import shardpack
+from shardpack.cli.command import Command
 from shardpack.cli.ui import counted, dataset_argument, edit_options, note, print_edit, progress_bar
 from shardpack.errors import OptionError
 
@@ -33,7 +34,9 @@ def _pairs(parameter: click.Parameter, texts: Any, shape: str) -> dict[str, str]
     return pairs
 
 
-@click.command("split", epilog="Example: shardpack split out/ --fraction train=0.9,val=0.1 --stratify class")
+@click.command(
+    "split", cls=Command, epilog="Example: shardpack split out/ --fraction train=0.9,val=0.1 --stratify class"
+)
 @dataset_argument
 @click.option(
     "--fraction",

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 import shardpack
+from shardpack.cli.command import Command
 from shardpack.cli.ui import (
     dataset_argument,
     edit_options,
@@ -19,7 +20,7 @@ from shardpack.cli.ui import (
 )
 
 
-@click.command("table", epilog="Example: shardpack table out/")
+@click.command("table", cls=Command, epilog="Example: shardpack table out/")
 @dataset_argument
 @click.option("--force", is_flag=True, help="Make the table anew if DS has one.")
 @edit_options

@@ -44,13 +44,6 @@ def size(text: str) -> int:
         raise click.BadParameter(str(error)) from error
 
 
-def once(_: click.Context, parameter: click.Parameter, given: tuple[str, ...]) -> str | None:
-    """Return the value of an option that is collected as many are, of which click would silently take the last."""
-    if len(given) > 1:
-        raise click.UsageError(f"{parameter.opts[0]} is given {len(given)} times; give it once")
-    return given[0] if given else None
-
-
 def _as_options(_: click.Context, parameter: click.Parameter, given: tuple[str, ...]) -> dict[str, Any] | None:
     """Return `storage_options` from KEY=VALUE texts; None without any."""
     options = {}

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 import shardpack
+from shardpack.cli.command import Command
 from shardpack.cli.ui import (
     access_options,
     dataset_argument,
@@ -26,7 +27,7 @@ from shardpack.runtime.sizes import format_bytes
 from shardpack.sources.dataset_path import dataset_path
 
 
-@click.command("verify", epilog="Example: shardpack verify out/ --full")
+@click.command("verify", cls=Command, epilog="Example: shardpack verify out/ --full")
 @dataset_argument
 @click.option("--full", is_flag=True, help="Read every byte and compare every checksum.")
 @click.option("--images", "check_images", is_flag=True, help="Decode every image, and parse every JSON text.")
