@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import click
@@ -105,60 +106,65 @@ def command(
         )
     if as_json:
         print_json(report)
-        return
+    elif not quiet:
+        _show(report)
+        _show_ignored(report, ignore)
+        _show_beside(report)
+        _show_dropped(report)
+        _show_repeated_and_changed(report)
+
+
+def _show(report: shardpack.IndexReport) -> None:
     note(
         f"indexed {plural(report.num_samples, 'sample')} ({counted(report.samples_per_field)}) "
         f"in {plural(report.num_shards, 'tar')}, {format_bytes(report.num_bytes)}, "
-        f"in {report.seconds:.1f} s: {report.out}",
-        quiet=quiet,
+        f"in {report.seconds:.1f} s: {report.out}"
     )
     if report.resumed:
-        note(f"  already indexed by an earlier run: {plural(report.resumed, 'tar')}", quiet=quiet)
+        note(f"  already indexed by an earlier run: {plural(report.resumed, 'tar')}")
     if report.without_checksums:
         note(
-            f"  {plural(report.without_checksums, 'tar')} without checksums: {format_bytes(report.bytes_fetched)} read",
-            quiet=quiet,
+            f"  {plural(report.without_checksums, 'tar')} without checksums: {format_bytes(report.bytes_fetched)} read"
         )
+
+
+def _show_ignored(report: shardpack.IndexReport, ignore: Sequence[str]) -> None:
     for pattern, count in report.ignored.items():
         what = f"{pattern} (AppleDouble)" if pattern in DEFAULT_IGNORE else pattern
-        note(f"  ignored {plural(count, 'member')}: {what}", quiet=quiet)
+        note(f"  ignored {plural(count, 'member')}: {what}")
+    for pattern in ignore:
+        if pattern not in report.ignored and pattern not in DEFAULT_IGNORE:
+            note(f"  ignored no member: {pattern}")
     if report.without_key:
-        note(
-            f"  {plural(report.without_key, 'file')} not part of any sample, as the name has no key and field",
-            quiet=quiet,
-        )
-    _show_beside(report, quiet=quiet)
-    _show_dropped(report, quiet=quiet)
-    for repeated in report.repeated[:SHOWN]:
-        note(f"  key names two samples: {repeated}", quiet=quiet)
-    if len(report.repeated) > SHOWN:
-        note(f"  and {len(report.repeated) - SHOWN:,} more", quiet=quiet)
-    if report.changed:
-        named = ", ".join(report.changed[:SHOWN]) + (", ..." if len(report.changed) > SHOWN else "")
-        note(f"  {plural(len(report.changed), 'tar')} changed since the previous manifest: {named}", quiet=quiet)
+        note(f"  {plural(report.without_key, 'file')} not part of any sample, as the name has no key and field")
 
 
-def _show_beside(report: shardpack.IndexReport, *, quiet: bool) -> None:
+def _show_beside(report: shardpack.IndexReport) -> None:
     if report.splits:
         source = f", as {report.splits_from} states" if report.splits_from else ""
-        note(f"  splits: {counted(dict(report.splits))}{source}", quiet=quiet)
+        note(f"  splits: {counted(dict(report.splits))}{source}")
     if report.tables:
         note(
             f"  not read: {plural(len(report.tables), 'table')} beside the tars, such as {report.tables[0]!r}; if "
-            'labels are in it: "shardpack pack FOLDER OUT"',
-            quiet=quiet,
+            'labels are in it: "shardpack pack FOLDER OUT"'
         )
 
 
-def _show_dropped(report: shardpack.IndexReport, *, quiet: bool) -> None:
+def _show_dropped(report: shardpack.IndexReport) -> None:
     if report.splits_dropped:
         note(
             f"  splits that these tars do not tell are dropped: {', '.join(report.splits_dropped)}; "
-            f'anew: "shardpack split {report.out}"',
-            quiet=quiet,
+            f'anew: "shardpack split {report.out}"'
         )
     if report.table_dropped:
-        note(
-            f'  the label table is not that of these tars, and dropped; anew: "shardpack table {report.out}"',
-            quiet=quiet,
-        )
+        note(f'  the label table is not that of these tars, and dropped; anew: "shardpack table {report.out}"')
+
+
+def _show_repeated_and_changed(report: shardpack.IndexReport) -> None:
+    for repeated in report.repeated[:SHOWN]:
+        note(f"  key names two samples: {repeated}")
+    if len(report.repeated) > SHOWN:
+        note(f"  and {len(report.repeated) - SHOWN:,} more")
+    if report.changed:
+        named = ", ".join(report.changed[:SHOWN]) + (", ..." if len(report.changed) > SHOWN else "")
+        note(f"  {plural(len(report.changed), 'tar')} changed since the previous manifest: {named}")

@@ -33,6 +33,7 @@ class Problems:
         left_out_examples: Reason -> path of the first such file.
         noted: What should be known of samples that are packed all the same -> number of samples.
         left_out_names: Paths of all such files.
+        without_match: Patterns of files to ignore that no file matches.
     """
 
     rejected: list[tuple[str, str]] = field(default_factory=list)
@@ -40,6 +41,7 @@ class Problems:
     left_out_examples: dict[str, str] = field(default_factory=dict)
     noted: Counter[str] = field(default_factory=Counter)
     left_out_names: list[str] = field(default_factory=list)
+    without_match: list[str] = field(default_factory=list)
 
     def reject(self, name: str, reason: str) -> None:
         """Record a sample or file that cannot be packed."""
@@ -62,6 +64,7 @@ class Problems:
         self.left_out.update(other.left_out)
         self.noted.update(other.noted)
         self.left_out_names.extend(other.left_out_names)
+        self.without_match.extend(other.without_match)
         for reason, name in other.left_out_examples.items():
             self.left_out_examples.setdefault(reason, name)
 

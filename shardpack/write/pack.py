@@ -30,7 +30,7 @@ from shardpack.sources.dataset import DatasetSource, Listable
 from shardpack.sources.folder import FolderSource
 from shardpack.sources.image_check import check_images
 from shardpack.sources.label_check import check_labels
-from shardpack.sources.layouts.describe import left_out_line
+from shardpack.sources.layouts.describe import left_out_line, without_match_line
 from shardpack.sources.listing import Listing
 from shardpack.sources.source import Listed, ListOptions, Source
 from shardpack.sources.splits import counted_splits, only_split, sorted_by_split, split_ends
@@ -130,7 +130,8 @@ def _pack_listed(source: Source, place: Place, request: PackRequest) -> PackRepo
         if request.work_dir is not None and work_dir is None and not spool.used:
             place.target(work_dir=request.work_dir)  # refuses it
         place.refuse(listed.listing.stores)
-        for line in filter(None, (listed.sentence, left_out_line(listed.problems))):
+        said = (listed.sentence, left_out_line(listed.problems), without_match_line(listed.problems))
+        for line in filter(None, said):
             request.announce(line)
         if request.check_images is None and not request.check_labels and request.dry_run:
             pass

@@ -223,7 +223,9 @@ def test_pack_says_what_is_left_out_before_it_packs(run, images, tmp_path):
     assert not (tmp_path / "out").exists()
     done = run("pack", source, tmp_path / "out", "--ignore", "*.csv")
     assert done.err.startswith(FOUND + "left out 2 files: 'labels.csv', 'notes.md'\npacked 12 samples")
-    assert "ignore has the pattern ''" in run("pack", source, tmp_path / "new", "--ignore", "").err
+    done = run("pack", source, tmp_path / "new", "--ignore", "*.csv", "--ignore", "nothing/", "--ignore", "*.zzz")
+    assert "\nno file matches 'nothing/', '*.zzz'\npacked 12 samples" in done.err
+    assert "ignore has the pattern ''" in run("pack", source, tmp_path / "third", "--ignore", "").err
 
 
 def test_pack_refuses_to_overwrite(run, images, dataset):
@@ -273,6 +275,9 @@ def test_index_tells_what_it_ignored(run, tmp_path):
     assert "\n  ignored 1,200 members: ._* (AppleDouble)\n  1 file not part of any sample" in done.err
     done = run("index", tmp_path, "--force", "--ignore", "._*", "--ignore", "*9.jpg", "--ignore", "*.txt", "--json")
     assert (done.json["ignored"], done.json["without_key"]) == ({"*9.jpg": 120, "._*": 1200}, 1)
+    assert (
+        "  ignored no member: *.txt\n" in run("index", tmp_path, "--force", "--ignore", "._*", "--ignore", "*.txt").err
+    )
     assert run("index", tmp_path, "--force", "--ignore", "").err.endswith("expected patterns such as '._*'\n")
 
 

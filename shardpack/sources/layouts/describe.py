@@ -50,6 +50,11 @@ def _label(classes: Sequence[str] | None, label: str) -> str:
     return f" ({'; '.join(said)})" if said else ""
 
 
+def without_match_line(problems: Problems) -> str:
+    """Return a line that names the patterns of files to ignore that no file matches; "" for none."""
+    return f"no file matches {', '.join(map(repr, problems.without_match))}" if problems.without_match else ""
+
+
 def left_out_line(problems: Problems) -> str:
     """Return a line that names the files that were left out, or of many the number for each reason; "" for none."""
     names = problems.left_out_names

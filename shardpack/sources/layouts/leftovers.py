@@ -29,7 +29,7 @@ _USED_BY = {
 
 
 def ignore_files(tree: Tree, patterns: Sequence[str], problems: Problems) -> Tree:
-    """Return the tree without the files that match a pattern; these are left out and counted.
+    """Return the tree without the files that match a pattern; `problems` gets these, and patterns that match none.
 
     A pattern with a slash is compared with the path, one with a slash at its end with the folders, and any other with
     the last component. `*` matches slashes, too.
@@ -37,14 +37,17 @@ def ignore_files(tree: Tree, patterns: Sequence[str], problems: Problems) -> Tre
     Raises:
         OptionError: A pattern is empty.
     """
-    if not patterns:
-        return tree
-    ignored = re.compile("|".join(f"(?:{_expression(pattern)})" for pattern in patterns))
-    names = {name for name in tree.files.names if ignored.match(name)}
-    for name in tree.files.names:
-        if name in names:
+    ignored: set[str] = set()
+    for pattern in patterns:
+        matches = re.compile(_expression(pattern)).match
+        matching = [name for name in tree.files.names if matches(name)]
+        if not matching:
+            problems.without_match.append(pattern)
+        ignored.update(matching)
+    for name in tree.files.names if ignored else ():
+        if name in ignored:
             problems.leave_out(name, "ignored")
-    return tree.without(names)
+    return tree.without(ignored)
 
 
 def _expression(pattern: str) -> str:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from shardpack.sources.layouts.describe import describe, left_out_line
+from shardpack.sources.layouts.describe import describe, left_out_line, without_match_line
 from shardpack.sources.source import Problems
 from shardpack.sources.splits import with_splits
 from tests.sources.trees import listing_of
@@ -54,3 +54,10 @@ def test_what_is_left_out():
     assert left_out_line(problems) == (
         "left out 4 files: 2 not in a sample, .md (such as 'a.md'), 2 hidden (such as '.x')"
     )
+
+
+def test_patterns_that_match_no_file():
+    problems = Problems()
+    assert without_match_line(problems) == ""
+    problems.without_match += ["*.zzz", "x/"]
+    assert without_match_line(problems) == "no file matches '*.zzz', 'x/'"

@@ -79,6 +79,7 @@ def test_patterns(pattern, ignored):
     tree, problems = Tree(files_of(["a.csv", "x/a.csv", "x/a.jpg", "x/y/b.csv"])), Problems()
     left = ignore_files(tree, [pattern], problems)
     assert problems.left_out_names == ignored
+    assert problems.without_match == ([] if ignored else [pattern])
     assert sorted([*left.files.names, *ignored]) == sorted(tree.files.names)
 
 
