@@ -75,10 +75,11 @@ def command(dataset: str, include: tuple[str, ...], as_json: bool, quiet: bool, 
 
 
 def _summary(report: shardpack.RepairReport) -> str:
+    if not report.written and report.lost:
+        return f"nothing repaired in {report.location}"
     if not report.written:
-        return (
-            f"nothing to repair in {report.location}" if not report.lost else f"nothing repaired in {report.location}"
-        )
+        looked_at = "sidecars and the lengths of tars are right; payloads are compared by"
+        return f'nothing to repair in {report.location}: {looked_at} "shardpack verify --full"'
     files = plural(len(report.written), "file")
     if report.dry_run:
         tars = f", from {plural(len(report.tars), 'tar')}" if report.tars else ""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from shardpack.errors import ShardpackError, StorageError
+from shardpack.errors import CorruptShardError, ShardpackError, StorageError
 from shardpack.format.shard_index import ShardIndex
 from shardpack.format.shard_info import ShardInfo
 from shardpack.index.frame_scan import is_compressed, scan_compressed
@@ -128,14 +128,15 @@ def _probe(store: Store, info: ShardInfo, index: ShardIndex) -> None:
 
 def _compare(store: Store, info: ShardInfo, index: ShardIndex | None, advance: Advance) -> Iterator[Problem]:
     """Compare every byte of a shard with its index, or without one with the checksum in the manifest."""
-    ignore = () if index is None else index.ignored
-    frames = None if index is None else index.frames
-    if frames is not None or (index is None and is_compressed(info.name)):
-        actual = scan_compressed(store, info.name, ignore=ignore, frames=frames, advance=advance).index
-    elif store.folder is not None:
-        actual = scan_whole(TarFile(store.folder, info.name, ignore), advance=advance).index
-    else:
-        actual = scan_headers(store, info.name, checksums=True, ignore=ignore, advance=advance).index
+    try:
+        actual = _scan(store, info, index, advance)
+    except CorruptShardError as error:
+        if index is None:
+            raise
+        what = str(error.args[0]).partition(";")[0]
+        way_out = 'restore the shard, or take out what its index finds with "shardpack extract"'
+        yield Problem("damaged", info.name, f"{what}; {way_out}", error.key, error.offset)
+        return
     if index is not None and not _same_ranges(actual, index):
         yield Problem(
             "stale",
@@ -156,6 +157,17 @@ def _compare(store: Store, info: ShardInfo, index: ShardIndex | None, advance: A
             f"{what} damaged: expected CRC32C {info.crc32c:08x} of the whole file, got {actual.shard_crc32c:08x}; "
             "restore the shard",
         )
+
+
+def _scan(store: Store, info: ShardInfo, index: ShardIndex | None, advance: Advance) -> ShardIndex:
+    """Return what is in a tar, read from end to end; of the index only what tells how to read is used."""
+    ignore = () if index is None else index.ignored
+    frames = None if index is None else index.frames
+    if frames is not None or (index is None and is_compressed(info.name)):
+        return scan_compressed(store, info.name, ignore=ignore, frames=frames, advance=advance).index
+    if store.folder is not None:
+        return scan_whole(TarFile(store.folder, info.name, ignore), advance=advance).index
+    return scan_headers(store, info.name, checksums=True, ignore=ignore, advance=advance).index
 
 
 def _damaged_fields(shard: str, actual: ShardIndex, index: ShardIndex) -> Iterator[Problem]:

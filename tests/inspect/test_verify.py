@@ -126,6 +126,13 @@ def test_many_damaged_payloads_are_named_and_counted(folder):
     assert str(problems[0]).startswith(f"damaged: {SHARD}, key 'k/0120', offset {span.offset}: field 'bin' is damaged")
 
 
+def test_a_damaged_header_names_what_still_reads_the_samples(folder):
+    flip(folder / SHARD, 3)
+    (problem,) = shardpack.verify(folder, full=True).problems
+    assert (problem.kind, problem.shard, problem.offset) == ("damaged", SHARD, 0)
+    assert problem.message.endswith('restore the shard, or take out what its index finds with "shardpack extract"')
+
+
 def test_a_lost_index_does_not_hide_what_is_wrong_with_its_shard(folder):
     (folder / index_path(SHARD)).unlink()
     (problem,) = shardpack.verify(folder, full=True).problems
