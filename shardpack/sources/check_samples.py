@@ -29,7 +29,7 @@ def check_samples(
     """Return the listing without the samples that a check finds bad; these are added to `problems`.
 
     Raises:
-        SourceError: There are bad samples and `on_error` is "raise", or all samples are bad.
+        SourceError: There are `problems` and `on_error` is "raise", or all samples are bad.
     """
     total, step = listing.num_samples, samples_per_task
     starts = range(0, total, step)
@@ -40,7 +40,7 @@ def check_samples(
             bad.update({starts[number] + sample: reason for sample, reason in found})
             progress("check", min(done * step, total), total)
     good = problems.reject_samples(listing, bad)
-    if bad and on_error == "raise":
+    if on_error == "raise":
         problems.raise_if_any()
     if bad and not good.num_samples:
         name, reason = problems.rejected[-1]

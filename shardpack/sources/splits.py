@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 import numpy as np
 
-from shardpack.errors import SourceError
+from shardpack.errors import OptionError, SourceError
 from shardpack.format.split_names import in_split_order, split_names_problem
 from shardpack.format.splits import NO_SPLIT
 from shardpack.sources.listing import Listing
@@ -72,20 +72,21 @@ def split_ends(listing: Listing) -> list[int]:
     return [*(np.flatnonzero(np.diff(listing.split)) + 1).tolist(), listing.num_samples]
 
 
+def check_split(name: str, splits: Collection[str]) -> None:
+    """Raise OptionError unless a source with these splits has one of this name; the message names those that it has."""
+    if not splits:
+        raise OptionError(f"the source has no splits, so none is called {name!r}; leave out split (--split)")
+    if name not in splits:
+        raise OptionError(f"the source has no split {name!r}; choose one of {', '.join(map(repr, splits))}")
+
+
 def only_split(listing: Listing, name: str) -> Listing:
     """Return the samples of one split, as a listing without splits.
 
     Raises:
-        SourceError: The source has no splits, or none of this name; the message names those that it has.
+        OptionError: The source has no splits, or none of this name.
     """
-    counts = counted_splits(listing)
-    if name not in counts:
-        found = ", ".join(map(repr, counts))
-        raise SourceError(
-            f"the source has no split {name!r}; choose one of {found}"
-            if found
-            else f"the source has no splits, so none is called {name!r}; leave out split (--split)"
-        )
+    check_split(name, counted_splits(listing))
     assert listing.split is not None
     chosen = listing.take(np.flatnonzero(listing.split == listing.split_names.index(name)))
     return replace(chosen, split_names=(), split=None)

@@ -161,10 +161,11 @@ def _pack_listed(source: Source, place: Place, request: PackRequest) -> PackRepo
 
 
 def _list(source: Source, request: PackRequest, engine: Engine, spool: Spool) -> Listed:
+    checks = request.check_images is not None or request.check_labels  # they raise what listing rejects, too
     listed = source.list(
         ListOptions(
             rename_keys=request.rename_keys,
-            on_error=request.on_error,
+            on_error="skip" if checks else request.on_error,
             progress=lambda count: request.progress("list", count, 0),
             engine=engine,
             unpack=spool.unpack,

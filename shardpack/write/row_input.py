@@ -15,6 +15,7 @@ from shardpack._version import __version__
 from shardpack.errors import SourceError
 from shardpack.format.split_names import in_split_order, split_names_problem
 from shardpack.sources.row_source import BadRow, Row, RowSource, Unit
+from shardpack.sources.splits import check_split
 from shardpack.write.apply_steps import Failure, encoded_fields
 from shardpack.write.chunk_input import BATCH_BYTES, BATCH_SAMPLES, Ratio, SampleName
 from shardpack.write.listed_input import shown_numbers
@@ -62,12 +63,10 @@ class RowInput:
         found = {unit.split for unit in source.units if unit.split is not None}
         if problem := split_names_problem(found):
             raise SourceError(problem)
-        if only_split is not None and only_split not in found:
-            choices = ", ".join(map(repr, in_split_order(found)))
-            raise SourceError(
-                f"the source has no split {only_split!r}; " + (f"choose one of {choices}" if found else "it has none")
-            )
-        order = in_split_order(found) if only_split is None else [only_split]
+        order = in_split_order(found)
+        if only_split is not None:
+            check_split(only_split, order)
+            order = [only_split]
         ranks: dict[str | None, int] = {name: rank for rank, name in enumerate(order)}
         if only_split is None:
             ranks[None] = len(ranks)

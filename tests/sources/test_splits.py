@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from shardpack.errors import SourceError
+from shardpack.errors import OptionError, SourceError
 from shardpack.sources.splits import counted_splits, only_split, sorted_by_split, split_ends, split_of, with_splits
 from tests.fakes import inline_listing
 
@@ -48,7 +48,7 @@ def test_one_split_alone_has_no_splits():
 
 
 def test_a_split_that_is_not_there_is_an_error_that_names_those_that_are():
-    with pytest.raises(SourceError, match="no split 'valid'; choose one of 'train', 'val', 'test', 'extra'"):
+    with pytest.raises(OptionError, match="no split 'valid'; choose one of 'train', 'val', 'test', 'extra'"):
         only_split(with_splits(LISTING, SPLITS), "valid")
-    with pytest.raises(SourceError, match="has no splits"):
+    with pytest.raises(OptionError, match="has no splits"):
         only_split(LISTING, "train")

@@ -135,13 +135,13 @@ def test_one_split_is_packed_alone(splits, tmp_path, steps):
         assert all(info.name.startswith("shard-00000") for info in val.shards)
         assert val.manifest.option("split") == "val"
         assert set(val.keys()) == set(ds.split("val").keys())
-        with pytest.raises(SourceError, match="no split 'test'; choose one of 'train', 'val'"):
+        with pytest.raises(OptionError, match="no split 'test'; choose one of 'train', 'val'"):
             shardpack.pack(source, tmp_path / "other", split="test", jobs=1)
 
 
 def test_one_split_of_what_has_none(tmp_path):
     folder = image_folder(tmp_path / "photos", per_class=1)
-    with pytest.raises(SourceError, match=r"has no splits.*leave out split \(--split\)"):
+    with pytest.raises(OptionError, match=r"has no splits.*leave out split \(--split\)"):
         shardpack.pack(folder, tmp_path / "out", split="train")
     with pytest.raises(OptionError, match="split is not for an iterable"):
         shardpack.pack(iter([("a", {"txt": "1"})]), tmp_path / "out", split="train")
@@ -165,6 +165,15 @@ def test_samples_that_ask_a_question_are_left_out_under_skip(tmp_path):
     assert "coordinates at bbox" in report.rejected[0][1]
     assert "has a field 'webp' already, which 'jpg' would be stored as" in report.rejected[1][1]
     assert [sample.key for sample in shardpack.open(tmp_path / "out")] == ["a"]
+
+
+def test_what_listing_and_what_checking_finds_is_said_together(tmp_path):
+    write_tree(tmp_path / "set", {"a.jpg": make_jpeg(20, 10), "b.jpg": make_jpeg(20, 10)[:-20], "c.jpg": b""})
+    with pytest.raises(SourceError, match=r"2 problems .* 'c.jpg' is empty.*'b.jpg': jpg: does not decode"):
+        shardpack.pack(tmp_path / "set", tmp_path / "out", check_images="decode", jobs=1)
+    (tmp_path / "set" / "b.jpg").unlink()
+    with pytest.raises(SourceError, match=r"1 problem .* 'c.jpg' is empty"):
+        shardpack.pack(tmp_path / "set", tmp_path / "out", check_images="decode", jobs=1)
 
 
 @pytest.mark.parametrize("dry_run", [False, True])

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shardpack.errors import SourceError
+from shardpack.errors import OptionError, SourceError
 from shardpack.sources.row_source import BadRow, Row, Unit
 from shardpack.write.apply_steps import Failure
 from shardpack.write.chunk_input import BATCH_BYTES, BATCH_SAMPLES
@@ -116,9 +116,9 @@ def test_one_split_alone_has_none():
     assert keys_of(found.part(span)) == ["001-00000", "001-00001"]
     assert (found.num_samples, found.source_bytes) == (2, 200)
     assert found.digest() != RowInput(source).digest()
-    with pytest.raises(SourceError, match="the source has no split 'test'; choose one of 'train', 'val'"):
+    with pytest.raises(OptionError, match="the source has no split 'test'; choose one of 'train', 'val'"):
         RowInput(source, only_split="test")
-    with pytest.raises(SourceError, match="it has none"):
+    with pytest.raises(OptionError, match="the source has no splits"):
         RowInput(FakeRows(((None, 3, True),)), only_split="test")
 
 
