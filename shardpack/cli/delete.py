@@ -9,6 +9,7 @@ import click
 import shardpack
 from shardpack.cli.command import Command
 from shardpack.cli.ui import dataset_argument, edit_options, plural, print_edit, progress_bar
+from shardpack.errors import OptionError, SourceError
 
 
 @click.command("delete", cls=Command, epilog="Example: shardpack delete out/ --key cat/0001 --key cat/0007")
@@ -18,7 +19,7 @@ from shardpack.cli.ui import dataset_argument, edit_options, plural, print_edit,
 )
 @click.option(
     "--keys-from",
-    type=click.File("r", encoding="utf-8", errors="surrogateescape"),
+    type=click.Path(allow_dash=True),
     metavar="FILE",
     help="Delete the samples whose keys are in FILE, one a line; - for standard input.",
 )
@@ -28,7 +29,9 @@ from shardpack.cli.ui import dataset_argument, edit_options, plural, print_edit,
     help="Delete the samples that SQL is true for, as in ls --where.",
 )
 @edit_options
-def command(dataset: str, keys: tuple[str, ...], keys_from: Any, as_json: bool, quiet: bool, **options: Any) -> None:
+def command(
+    dataset: str, keys: tuple[str, ...], keys_from: str | None, as_json: bool, quiet: bool, **options: Any
+) -> None:
     """Delete samples of the dataset DS.
 
     Makes the next generation of DS, which does not show them. Shards stay as they are, and earlier generations still
@@ -37,9 +40,19 @@ def command(dataset: str, keys: tuple[str, ...], keys_from: Any, as_json: bool, 
 
     With --json: command, location, generation, parent, num_samples, added, deleted, changed, seconds, dry_run.
     """
-    lines = [line for line in (line.rstrip("\r\n") for line in keys_from or ()) if line]
-    if keys_from is not None and not lines:
-        raise click.UsageError(f"{keys_from.name!r} names no key; write one in each line, or leave --keys-from out")
+    listed = [] if keys_from is None else _listed_keys(keys_from)
     with progress_bar(quiet=quiet) as progress:
-        report = shardpack.delete(dataset, [*keys, *lines], progress=progress, **options)
+        report = shardpack.delete(dataset, [*keys, *listed], progress=progress, **options)
     print_edit(report, f"{plural(report.deleted, 'sample')}", as_json=as_json, quiet=quiet)
+
+
+def _listed_keys(path: str) -> list[str]:
+    """Return the keys in a file, one a line; "-" is standard input."""
+    try:
+        with click.open_file(path, encoding="utf-8", errors="surrogateescape") as file:
+            keys = [key for line in file if (key := line.rstrip("\r\n"))]
+    except OSError as error:
+        raise SourceError(f"cannot read {path!r}: {error.strerror or error}; name a file of keys") from error
+    if not keys:
+        raise OptionError(f"{path!r} names no key; write one in each line, or leave --keys-from out")
+    return keys

@@ -120,8 +120,9 @@ def command(
         ("fingerprint", ds.fingerprint),
         *([("generation", f"{manifest.generation:,}")] if manifest.generation > 1 else []),
     ]
-    if manifest.locations != (OWN_FOLDER,):
-        pairs.insert(1, ("tars at", ", ".join(manifest.locations)))
+    places = list(dict.fromkeys(manifest.locations))  # a tar that was indexed anew has a location of its own
+    if places != [OWN_FOLDER]:
+        pairs.insert(1, ("tars at", ", ".join(places)))
     if without_checksums:
         how = 'indexed without reading payloads; run "shardpack index --checksums --force" on the tars'
         pairs.append(("no checksums", f"{plural(without_checksums, 'shard')}: {how}"))

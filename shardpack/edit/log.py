@@ -136,6 +136,8 @@ def _contents(manifest: Manifest) -> Iterator[str]:
 
 
 def _changes(manifest: Manifest, before: Manifest) -> Iterator[str]:
+    if _command(manifest) == "index" and manifest.fingerprint != before.fingerprint:
+        yield "tars that were written again"
     if added := manifest.num_samples - before.num_samples:
         yield f"{_counted(added, 'sample')} added in {_counted(manifest.num_shards - before.num_shards, 'shard')}"
     if deleted := manifest.num_deleted - before.num_deleted:

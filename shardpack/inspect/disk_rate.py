@@ -22,7 +22,9 @@ def disk_rate(folder: str | os.PathLike[str], num_bytes: int = FILE_BYTES) -> fl
         StorageError: The folder cannot be written to.
     """
     block = os.urandom(CHUNK_BYTES)  # some disks compress
-    with storage_errors(f"write to {os.fspath(folder)!r}"), tempfile.TemporaryFile(dir=folder, buffering=0) as file:
+    then = "try again, or name another folder (--scratch)"
+    writing = storage_errors(f"write to {os.fspath(folder)!r}", then=then)
+    with writing, tempfile.TemporaryFile(dir=folder, buffering=0) as file:
         for _ in range(-(-num_bytes // CHUNK_BYTES)):
             file.write(block)
         if not drop_from_cache(file.fileno()):

@@ -258,6 +258,15 @@ def test_index(run, packed, tmp_path):
     assert run("verify", tmp_path, "--full").code == 0
 
 
+def test_a_tar_that_is_indexed_anew_is_said_to_be_written_again(run, packed, tmp_path):
+    folder = shutil.copytree(packed, tmp_path / "ds")
+    with (folder / "shard-000000.tar").open("ab") as tar:
+        tar.write(bytes(512))
+    assert run("index", folder, "--force").code == 0
+    assert run("log", folder).out.splitlines()[0].endswith("  tars that were written again")
+    assert "tars at" not in run("info", folder).out
+
+
 def test_index_says_that_a_label_table_is_dropped(run, packed, tmp_path):
     folder = shutil.copytree(packed, tmp_path / "ds")
     assert run("table", folder).code == 0

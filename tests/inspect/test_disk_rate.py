@@ -19,5 +19,5 @@ def test_a_rate_and_nothing_left_behind(tmp_path):
 
 
 def test_a_folder_that_is_not_there(tmp_path):
-    with pytest.raises(StorageError, match="nowhere"):
+    with pytest.raises(StorageError, match=r"nowhere.*or name another folder \(--scratch\)"):
         disk_rate(tmp_path / "nowhere")
