@@ -67,6 +67,8 @@ class LocalFile:
         except OSError as error:
             raise StorageError(f"cannot open {full_path!r}: {error.strerror}; {_LOOK}", path=name) from error
 
+    _close_descriptor = staticmethod(os.close)  # `os` may be gone when the last files are dropped, as Python ends
+
     def __enter__(self) -> LocalFile:
         return self
 
@@ -79,7 +81,7 @@ class LocalFile:
     def close(self) -> None:
         descriptor, self._descriptor = self._descriptor, -1
         if descriptor >= 0:
-            os.close(descriptor)
+            self._close_descriptor(descriptor)
 
     def identity(self) -> tuple[int, ...]:
         """Return what distinguishes this file from a later one of the same name."""
