@@ -19,35 +19,13 @@ from shardpack.storage.memory import MemoryStore
 from shardpack.stream.epochs import DatasetEpochs
 from shardpack.stream.limits import ReadLimits
 from shardpack.stream.stream import Stream
-from tests.read.datasets import CountingStore, as_dicts, numbered, packed
+from tests.read.datasets import as_dicts, numbered, packed
 from tests.strategies import examples
+from tests.stream.remote_stores import SECONDS_TO_WAIT, HeldStore, RemoteStore
 
 FILES = packed(numbered(600, size=3000), max_shard_samples=150)
 TAR_BYTES = sum(len(data) for name, data in FILES.items() if name.endswith(".tar"))
 THERE_BEFORE = []  # threads that other tests have left hanging
-
-
-class RemoteStore(CountingStore):
-    """A store whose requests take a while. `under_way` is how many there are now, `most_under_way` were at once."""
-
-    remote = True
-    prefetch_depth = 16
-
-    def __init__(self, objects, *, seconds=0.0, gap=4096, most=1 << 20):
-        super().__init__(objects, gap=gap, most=most)
-        self.seconds, self.under_way, self.most_under_way = seconds, 0, 0
-        self.lock = threading.Lock()
-
-    def get_range(self, path, *, start, length):
-        with self.lock:
-            self.under_way += 1
-            self.most_under_way = max(self.most_under_way, self.under_way)
-        try:
-            time.sleep(self.seconds)
-            return super().get_range(path, start=start, length=length)
-        finally:
-            with self.lock:
-                self.under_way -= 1
 
 
 def shard_calls(store):
@@ -65,9 +43,8 @@ def reading_threads():
 
 
 def wait_for_no_threads():
-    for _ in range(200):
-        if not reading_threads():
-            return
+    stop = time.monotonic() + SECONDS_TO_WAIT
+    while reading_threads() and time.monotonic() < stop:
         time.sleep(0.01)
     assert not reading_threads()
 
@@ -134,15 +111,15 @@ def test_workers_share_large_samples_out_and_fetch_nothing_twice():
 
 @pytest.mark.parametrize("mode", SHUFFLES)
 def test_requests_overlap_and_the_first_sample_is_out_before_the_read_ahead_is_full(mode):
-    store = RemoteStore(FILES, seconds=0.02)
+    store = HeldStore(FILES, at_once=4, going=False)
     source = shardpack.open(store).stream_input()
     stream = Stream(DatasetEpochs(source, Shuffle(mode, 0, 50_000, 8), ReadLimits(part_samples=32)))
     iterator = iter(stream)
     next(iterator)
     assert len(shard_calls(store)) <= 2
-    for _ in iterator:
-        pass
-    assert store.most_under_way >= 4
+    store.go_on.set()
+    assert len(list(iterator)) == 599
+    assert store.together.is_set()
 
 
 @pytest.mark.parametrize("mode", SHUFFLES)
@@ -213,14 +190,14 @@ def test_a_damaged_sample_is_named_and_all_before_it_come(mode):
 
 
 def test_mixes_are_the_same_and_read_ahead():
-    local, remote = MemoryStore(FILES), RemoteStore(FILES, seconds=0.005)
+    local, remote = MemoryStore(FILES), HeldStore(FILES, at_once=2)
     found = []
     for store in (local, remote):
         ds = shardpack.open(store)
         stream = shardpack.mix([(ds, 2), (ds.select(range(100)), 1)], seed=3, stop="all", block_bytes=50_000)
         found.append([(sample.source, *as_dicts([sample])) for sample in stream])
     assert found[0] == found[1]
-    assert remote.most_under_way >= 2
+    assert remote.together.is_set()
     wait_for_no_threads()
 
 
