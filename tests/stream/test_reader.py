@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-import time
 import tracemalloc
 
 import pytest
@@ -14,30 +12,18 @@ from shardpack.stream.epochs import DatasetEpochs
 from shardpack.stream.limits import MAX_PART_BYTES, ReadLimits
 from shardpack.stream.stream import Stream
 from tests.read.datasets import CountingStore, as_dicts, numbered, packed
+from tests.stream.remote_stores import HeldStore
 
 FILES = packed(numbered(800, size=5000), max_shard_samples=200)
 
 
-class RemoteStore(CountingStore):
-    """A store that is worth reading ahead from; `most_threads` read at once."""
+class FewAtOnceStore(HeldStore):
+    """A store that is worth reading four loads ahead from."""
 
-    remote, prefetch_depth = True, 4
+    prefetch_depth = 4
 
-    def __init__(self, objects):
-        super().__init__(objects, gap=4096)
-        self.reading = self.most_threads = 0
-        self.lock = threading.Lock()
-
-    def get_range(self, path, *, start, length):
-        with self.lock:
-            self.reading += 1
-            self.most_threads = max(self.most_threads, self.reading)
-        try:
-            time.sleep(0.001)
-            return super().get_range(path, start=start, length=length)
-        finally:
-            with self.lock:
-                self.reading -= 1
+    def __init__(self, objects, at_once=1):
+        super().__init__(objects, at_once=at_once)
 
 
 def shard_bytes(store):
@@ -46,7 +32,7 @@ def shard_bytes(store):
 
 @pytest.mark.parametrize("mode", SHUFFLES)
 @pytest.mark.parametrize("memory_bytes", [1, 100_000, 1 << 30])
-@pytest.mark.parametrize("store", [CountingStore, RemoteStore])
+@pytest.mark.parametrize("store", [CountingStore, FewAtOnceStore])
 def test_limits_change_no_sample(mode, memory_bytes, store):
     expected = as_dicts(list(shardpack.open(CountingStore(FILES)).stream(shuffle=mode, block_bytes=40_000)))
     ds = shardpack.open(store(FILES))
@@ -58,12 +44,11 @@ def test_memory_is_bounded_however_many_partitions_and_blocks_are_mixed():
     """64 partitions of 64 blocks each hold everything if they may."""
     files, peaks = packed(numbered(3000, size=6000), max_shard_samples=1000), {}
     for memory_bytes in (1 << 20, 1 << 30):
-        ds = shardpack.open(RemoteStore(files))
+        ds = shardpack.open(FewAtOnceStore(files))
         stream = ds.stream(
             shuffle="blocks", block_bytes=20_000, partitions=64, window_blocks=4096, memory_bytes=memory_bytes
         )
-        for _ in stream:  # indexes are open from now on
-            pass
+        ds.get_many(range(0, 3000, 1000))  # indexes are open from now on
         tracemalloc.start()
         try:
             for _ in stream:
@@ -75,24 +60,25 @@ def test_memory_is_bounded_however_many_partitions_and_blocks_are_mixed():
 
 
 def test_a_load_beyond_the_budget_is_read_all_the_same_if_it_is_alone():
-    store = RemoteStore(packed({"a": {"bin": bytes(300_000)}, "b": {"bin": b"b"}}))
+    store = FewAtOnceStore(packed({"a": {"bin": bytes(300_000)}, "b": {"bin": b"b"}}))
     found = list(shardpack.open(store).stream(shuffle="blocks", memory_bytes=1))
     assert sorted(len(sample["bin"]) for sample in found) == [1, 300_000]
 
 
 def test_a_store_says_how_many_threads_read():
-    store = RemoteStore(FILES)
+    store = FewAtOnceStore(FILES, at_once=4)
     assert len(list(shardpack.open(store).stream(shuffle="blocks", block_bytes=20_000, partitions=1))) == 800
-    assert 1 < store.most_threads <= 4
-    store = RemoteStore(FILES)
+    assert store.together.is_set()
+    assert store.most_under_way == 4
+    store = FewAtOnceStore(FILES)
     ds = shardpack.open(store)
     epochs = DatasetEpochs(ds.stream_input(), Shuffle("blocks", 0, 20_000), ReadLimits(threads=1))
     assert len(list(Stream(epochs))) == 800
-    assert store.most_threads == 1
+    assert store.most_under_way == 1
 
 
 def test_every_block_is_read_once():
-    store = RemoteStore(FILES)
+    store = FewAtOnceStore(FILES)
     assert len(list(shardpack.open(store).stream(shuffle="blocks", block_bytes=20_000, partitions=8))) == 800
     assert shard_bytes(store) < 1.01 * sum(len(data) for name, data in FILES.items() if name.endswith(".tar"))
 
@@ -103,7 +89,7 @@ def test_a_small_dataset_takes_about_a_request_a_block(world_size, most):
     files = packed(numbered(400, size=3000), max_shard_samples=50)
     keys = []
     for rank in range(world_size):
-        store = RemoteStore(files)
+        store = FewAtOnceStore(files)
         stream = shardpack.open(store).stream(
             shuffle="blocks", partitions=64, rank=rank, world_size=world_size, tail="exact"
         )
@@ -115,7 +101,7 @@ def test_a_small_dataset_takes_about_a_request_a_block(world_size, most):
 @pytest.mark.parametrize("partitions", [3, 8, 16, 64])
 def test_no_block_of_a_small_dataset_is_read_twice(partitions):
     """However many blocks a partition has; borders cut some of them."""
-    store = RemoteStore(FILES)
+    store = FewAtOnceStore(FILES)
     stream = shardpack.open(store).stream(shuffle="blocks", block_bytes=40_000, window_blocks=4, partitions=partitions)
     assert len(list(stream)) == len(list(stream)) == 800
     tars = [(start, length) for path, start, length in store.calls if path.endswith(".tar")]
