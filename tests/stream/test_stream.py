@@ -223,9 +223,13 @@ def test_fifty_epochs_with_early_breaks_leave_nothing(tmp_path, mode):
     ds = shardpack.open(write(tmp_path, numbered(2000, size=8000), max_shard_samples=100))
     stream = ds.stream(shuffle=mode, block_bytes="64KiB", window_blocks=4)
 
-    def resident():
+    def private_bytes():  # pages of mapped files come and go as the system likes
         with open("/proc/self/statm", encoding="ascii") as file:
-            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+            _, resident, shared, *_ = map(int, file.read().split())
+        return (resident - shared) * os.sysconf("SC_PAGE_SIZE")
+
+    def our_threads():
+        return sum(thread.name.startswith("shardpack-") for thread in threading.enumerate())
 
     figures = []
     assert len(positions(stream)) == 2000  # each shard is open from now on
@@ -240,6 +244,6 @@ def test_fifty_epochs_with_early_breaks_leave_nothing(tmp_path, mode):
         next(iterator)
         next(stream.steps(3))
         del iterator
-        figures.append((len(os.listdir("/proc/self/fd")), threading.active_count(), resident()))
+        figures.append((descriptors(tmp_path), our_threads(), private_bytes()))
     assert {figure[:2] for figure in figures[25:]} == {figures[25][:2]}
     assert figures[-1][2] - figures[25][2] < 8 << 20
