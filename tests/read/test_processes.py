@@ -165,7 +165,7 @@ def test_a_fork_while_threads_read_does_not_hang(folder):
             if child == 0:
                 ds[3], ds["k/0004"], ds.stats()
                 os._exit(0)
-            until = time.monotonic() + 20
+            until = time.monotonic() + 60
             while (ended := os.waitpid(child, os.WNOHANG)) == (0, 0):
                 if time.monotonic() > until:
                     os.kill(child, 9)

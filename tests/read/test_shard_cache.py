@@ -136,23 +136,22 @@ def test_a_child_waits_for_no_thread_of_its_parent(files):
 
     class Slow(CountingStore):
         def get(self, path, **options):
-            if "shard-0000" in path:
+            if "shard-0000" in path and threading.current_thread() is thread:
                 started.set()
-                go_on.wait(10)
+                go_on.wait(60)
             return super().get(path, **options)
 
     started, go_on = threading.Event(), threading.Event()
     ds = open_dataset(Slow(files))
     thread = threading.Thread(target=lambda: ds[0])
     thread.start()
-    started.wait(10)
+    assert started.wait(60)
     child = os.fork()
     if child == 0:
-        go_on.set()
         os._exit(0 if ds[0].key == "k/0000" and ds[4].key == "k/0004" else 1)
     go_on.set()
     thread.join()
-    until = time.monotonic() + 20
+    until = time.monotonic() + 60
     while (ended := os.waitpid(child, os.WNOHANG)) == (0, 0):
         if time.monotonic() > until:
             os.kill(child, 9)
