@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from tests.servers.wire import Head
@@ -94,6 +96,25 @@ class Fault:
             return self.body
         code = CODES.get(self.status, "InternalError")
         return f'<?xml version="1.0"?><Error><Code>{code}</Code><Message>made by the proxy</Message></Error>'.encode()
+
+
+class Gathering:
+    """Requests with `match` in their path wait until `count` of them are there; later ones wait for nobody."""
+
+    def __init__(self, match: str, count: int) -> None:
+        self.match, self.count = match, count
+        self.complete = asyncio.Event()
+        self._waiting = 0
+
+    async def join(self, path: str) -> None:
+        """Wait for the others, if it is for this path; a minute at most."""
+        if self.match not in path:
+            return
+        self._waiting += 1
+        if self._waiting == self.count:
+            self.complete.set()
+        with suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(self.complete.wait(), 60)
 
 
 def parse_range(value: str | None) -> tuple[int, int | None] | None:

@@ -19,7 +19,7 @@ from collections.abc import AsyncIterator, Coroutine, Iterator
 from typing import Any
 from urllib.parse import urlsplit
 
-from tests.servers.faults import Fault, Request, parse_range, rewrite, spoiled
+from tests.servers.faults import Fault, Gathering, Request, parse_range, rewrite, spoiled
 from tests.servers.wire import Head, Wire, has_body, read_answer, read_answer_body, read_body, read_head
 
 CONTROL = "/.proxy/"  # GET /.proxy/stats, /.proxy/clear
@@ -47,7 +47,7 @@ class Proxy:
 
     latency_seconds is added to every request before the server sees it, connect_latency_seconds once to every
     connection. Bandwidths are bytes per second of bodies, each direction by itself: `bandwidth` for all
-    connections together, `connection_bandwidth` for each.
+    connections together, `connection_bandwidth` for each. `gatherings` hold requests until enough of them are there.
     """
 
     def __init__(
@@ -69,6 +69,7 @@ class Proxy:
         self.bandwidth = bandwidth
         self.connection_bandwidth = connection_bandwidth
         self.keep_log = keep_log
+        self.gatherings: list[Gathering] = []
         self.faults: list[Fault] = []  # the first that matches strikes; it leaves the list after `times`
         self._lock = threading.Lock()
         self._up, self._down = Pace(), Pace()
@@ -228,6 +229,8 @@ class Proxy:
         body = read_body(client, head.length or 0, chunked=head.chunked)
         if self.latency_seconds:
             await asyncio.sleep(self.latency_seconds)
+        for gathering in self.gatherings:
+            await gathering.join(request.path)
         if fault and fault.before_head and fault.kind != "stall":
             return await self._instead(client, head, body, request, fault) and keep
         stalls = fault if fault and fault.before_head else None
