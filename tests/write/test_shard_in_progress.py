@@ -82,8 +82,8 @@ def test_a_sample_with_too_many_fields_leaves_no_trace():
 
 
 def test_discarding_leaves_nothing():
-    before, file = threading.active_count(), Written()
+    before, file = threading.enumerate(), Written()
     shard = ShardInProgress("s.tar", file, Buffer())
     shard.discard()
     assert file.content is None
-    assert threading.active_count() == before
+    assert {*threading.enumerate()} <= {*before}  # one that another test has left may end meanwhile
