@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -55,8 +55,8 @@ def command(source, out, *more):
     return [sys.executable, "-m", "shardpack", "pack", str(source), str(out), *OPTIONS, *more]
 
 
-def environment():
-    return {**os.environ, "PYTHONPATH": str(ROOT)}
+def environment(*path):
+    return {**os.environ, "PYTHONPATH": os.pathsep.join([*map(str, path), str(ROOT)])}
 
 
 def run(source, out, *more):
@@ -64,34 +64,48 @@ def run(source, out, *more):
 
 
 @contextmanager
-def started(source, out, *more, after_shards):
+def started(source, out, *more, after_shards, path=()):
     """Start a packer in a process group of its own; yield it once it has finished some shards."""
     with subprocess.Popen(
         command(source, out, *more),
-        env=environment(),
+        env=environment(*path),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
     ) as packer:
-        stop = time.monotonic() + 30
+        stop = time.monotonic() + 120
         while len(list(Path(out).glob("*.tar"))) < after_shards and packer.poll() is None and time.monotonic() < stop:
             time.sleep(0.001)
         yield packer
 
 
+# Each process of the packer imports it, and stops at the first image of the later shards while the file is there.
+HOLD = """
+import os, re, sys, time
+
+def hold(event, arguments):
+    if event == "open" and re.search("001..[.]jpg$", str(arguments[0])):
+        while os.path.exists({path!r}):
+            time.sleep(0.01)
+
+sys.addaudithook(hold)
+"""
+
+
 def interrupted(source, tmp_path, *more, by):
-    """Start packers until `by(packer)`, called once two shards are finished, comes before the end of one.
+    """Call `by(packer)` once two shards are finished; each process of the packer is before or within a later one.
 
     Returns its folder, exit code, and what it printed.
     """
-    for attempt in range(20):
-        out = tmp_path / f"out-{attempt}"
-        with started(source, out, *more, after_shards=2) as packer:
-            by(packer)
-            stdout, stderr = packer.communicate()
-        if packer.returncode:
-            break
+    out, hold, site = tmp_path / "out", tmp_path / "hold", tmp_path / "site"
+    site.mkdir()
+    (site / "sitecustomize.py").write_text(HOLD.format(path=str(hold)))
+    hold.touch()
+    with started(source, out, *more, after_shards=2, path=[site]) as packer:
+        by(packer)
+        hold.unlink()
+        stdout, stderr = packer.communicate()
     return out, packer.returncode, stdout, stderr
 
 
@@ -141,7 +155,7 @@ def test_a_killed_packer_leaves_no_worker_and_is_continued(source, whole, tmp_pa
         workers = children_of(packer.pid)
         packer.kill()
         packer.wait()
-        stop = time.monotonic() + 10
+        stop = time.monotonic() + 60
         while any(map(alive, workers)) and time.monotonic() < stop:
             time.sleep(0.005)
         assert not any(map(alive, workers))
@@ -149,7 +163,7 @@ def test_a_killed_packer_leaves_no_worker_and_is_continued(source, whole, tmp_pa
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(3))
 def test_kills_at_random_times(source, whole, tmp_path, seed):
     """Again and again, with workers or without, until a run gets through."""
     out, when = tmp_path / "out", random.Random(seed)
@@ -175,8 +189,7 @@ def test_kills_at_random_times(source, whole, tmp_path, seed):
 @one_or_two_jobs
 def test_ctrl_c(source, whole, tmp_path, jobs):
     def press(packer):
-        if packer.poll() is None:
-            os.killpg(packer.pid, signal.SIGINT)  # as a terminal does: to all processes of the group
+        os.killpg(packer.pid, signal.SIGINT)  # as a terminal does: to all processes of the group
 
     out, code, stdout, stderr = interrupted(source, tmp_path, "--jobs", str(jobs), by=press)
     assert stdout == ""
@@ -191,9 +204,7 @@ def test_ctrl_c(source, whole, tmp_path, jobs):
 @sees_processes
 def test_a_killed_worker_is_one_clear_error(source, whole, tmp_path):
     def kill_a_worker(packer):
-        for worker in children_of(packer.pid)[:1]:
-            with suppress(ProcessLookupError):
-                os.kill(worker, signal.SIGKILL)
+        os.kill(children_of(packer.pid)[0], signal.SIGKILL)
 
     out, code, _, stderr = interrupted(source, tmp_path, "--jobs", "2", by=kill_a_worker)
     assert code == 1
