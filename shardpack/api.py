@@ -165,7 +165,7 @@ def pack(
             read the folder of a dataset as files.
         annotations: COCO annotation file; implies `layout="coco"`.
         ignore: Patterns of files to leave out of a folder, such as "*.csv"; one with a slash is compared with the path.
-            Files that may hold labels and that the layout does not understand are an error unless they are ignored.
+            Files that may hold labels and that the layout or format does not read are an error unless they are ignored.
         table: CSV, TSV, JSON Lines or Parquet file that describes the images, if it is not found by itself, or one of
             several is meant. Texts (`.txt`) are read as CSV, too.
         key_column: Name or number of the table's column that names the images; by default it is found by its values. Of

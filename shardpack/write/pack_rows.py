@@ -45,20 +45,20 @@ def find_rows(
     """
     name = request.source_format
     if name is not None:
-        return find_files(path, storage_options), name
+        return find_files(path, storage_options).ignoring(request.ignore), name
     said = ("layout", "annotations", "table")  # that these are images with labels
     for_folders = any(getattr(request, option) != FOR_FOLDERS[option] for option in said)
     if is_url(path) or for_folders or not os.path.exists(path):
         return None
     found = find_files(path)
-    name = find_format(found)
-    return None if name is None else (found, name)
+    name = find_format(found if found.is_file else found.ignoring(request.ignore))
+    return None if name is None else (found.ignoring(request.ignore), name)
 
 
 def pack_rows(found: FoundFiles, name: str, place: Place, request: PackRequest) -> PackReport:
     """Write the dataset of files in a foreign format. Raises as `shardpack.pack`."""
     began = time.perf_counter()
-    request.refuse_but_for("a foreign format", check_labels=False, **FOR_FOLDERS)
+    request.refuse_but_for("a foreign format", check_labels=False, **{**FOR_FOLDERS, "ignore": request.ignore})
     if request.shuffle_seed is not None:
         raise OptionError(
             "rows of a foreign format are packed in their order; pack them without shuffle_seed, "

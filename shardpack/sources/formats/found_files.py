@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -15,6 +15,7 @@ from xxhash import xxh3_128
 from shardpack.codecs.field_types import IMAGE_EXTENSIONS
 from shardpack.errors import OptionError, SourceError
 from shardpack.runtime.threads import ordered_map
+from shardpack.sources.layouts.leftovers import ask_about_unread, matching_names
 from shardpack.storage.open import open_store
 from shardpack.storage.protocols import Store
 from shardpack.storage.url import local_path
@@ -94,11 +95,28 @@ class FoundFiles:
             return f"\0{name}\0missing"
         return f"\0{name}\0{status.st_size} {status.st_mtime_ns}"
 
+    def ignoring(self, patterns: Sequence[str]) -> FoundFiles:
+        """Return the files but for those that match a pattern, as `ignore_files` compares them.
+
+        Raises:
+            OptionError: A pattern is empty, or a single file was named.
+        """
+        if patterns and self.is_file:
+            raise OptionError(f"ignore is for the files of a folder, and {self.location!r} is one file; leave it out")
+        ignored = {name for pattern in patterns for name in matching_names(self.names, pattern)}
+        return replace(self, names=tuple(name for name in self.names if name not in ignored)) if ignored else self
+
     def others(self, used: Iterable[str]) -> str:
-        """Return what a sentence says of the files that are not read: "; 2 other files are not read: a.csv, b.txt"."""
-        rest = sorted(set(self.names) - set(used))
+        """Return what a sentence says of the files that are not read: "; 2 other files are not read: a.html, b.log".
+
+        Raises:
+            SourceError: Some of them may hold labels: what to do with these is a question.
+        """
+        used = set(used)
+        rest = sorted(set(self.names) - used)
         if not rest:
             return ""
+        ask_about_unread(rest, kept=used)
         shown = ", ".join(rest[:_SHOWN]) + (", ..." if len(rest) > _SHOWN else "")
         return f"; {len(rest)} other file{'s are' if len(rest) > 1 else ' is'} not read: {shown}"
 

@@ -7,7 +7,7 @@ silence. Files whose names begin like that of an image that was rejected or left
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase, translate
 
 from shardpack.errors import OptionError, SourceError
@@ -26,6 +26,7 @@ _USED_BY = {
     **dict.fromkeys(("yaml", "yml"), "--layout yolo"),
     "txt": "--table {name} --key-column 0",
 }
+_RELABELLED_BY = ("csv", "tsv", "jsonl", "ndjson", "parquet", "json")  # kinds of files that `relabel` takes
 
 
 def ignore_files(tree: Tree, patterns: Sequence[str], problems: Problems) -> Tree:
@@ -39,8 +40,7 @@ def ignore_files(tree: Tree, patterns: Sequence[str], problems: Problems) -> Tre
     """
     ignored: set[str] = set()
     for pattern in patterns:
-        matches = re.compile(_expression(pattern)).match
-        matching = [name for name in tree.files.names if matches(name)]
+        matching = matching_names(tree.files.names, pattern)
         if not matching:
             problems.without_match.append(pattern)
         ignored.update(matching)
@@ -48,6 +48,12 @@ def ignore_files(tree: Tree, patterns: Sequence[str], problems: Problems) -> Tre
         if name in ignored:
             problems.leave_out(name, "ignored")
     return tree.without(ignored)
+
+
+def matching_names(names: Iterable[str], pattern: str) -> list[str]:
+    """Return the names that match a pattern; raises as `ignore_files`, which says what patterns mean."""
+    matches = re.compile(_expression(pattern)).match
+    return [name for name in names if matches(name)]
 
 
 def _expression(pattern: str) -> str:
@@ -106,31 +112,65 @@ def ask_about_labels(names: Sequence[str], layout: str, *, layouts: Iterable[str
     Raises:
         SourceError: There are such files; the message names the first, and the options that use or ignore them.
     """
-    by_kind: dict[str, list[str]] = {}
-    for name in names:
-        if (kind := _extension(name)) in MAY_HOLD_LABELS and not _without_labels(name):
-            by_kind.setdefault(kind, []).append(name)
+    by_kind = _by_kind(names)
     if not by_kind:
         return
-    kinds = sorted(by_kind, key=lambda kind: (-len(by_kind[kind]), kind))
-    shown = ", ".join(_counted(kind, by_kind[kind]) for kind in kinds[:SHOWN])
-    more = sum(len(by_kind[kind]) for kind in kinds[SHOWN:])
     asked = [kind for kind in _USED_BY if kind in by_kind]
     using = _USED_BY[asked[0]]
     if "--layout" in using and using.rpartition(" ")[2] not in layouts:
         using = "--layout files"
-    in_use = set(map(_extension, kept))
-    ignoring = " ".join(_ignoring(kind, by_kind[kind], in_use=kind in in_use) for kind in kinds)
     name = _quoted(by_kind[asked[0]][0])
     raise SourceError(
-        f"files that may hold labels are in no sample of the layout {layout!r}: {shown}"
-        + (f", and {more:,} more" if more else "")
-        + f"; use them ({using.format(name=name)}), or pack without them ({ignoring}; in Python ignore=[...])"
+        f"files that may hold labels are in no sample of the layout {layout!r}: {_shown(by_kind)}"
+        f"; use them ({using.format(name=name)}), or pack without them ({_ignoring_all(by_kind, kept)})"
     )
+
+
+def ask_about_unread(names: Sequence[str], *, kept: Iterable[str]) -> None:
+    """Raise the question what to do with files beside those of a foreign format, if some of them may hold labels.
+
+    Args:
+        names: Files that the format does not read.
+        kept: Those that it reads, which no pattern of the question may match.
+
+    Raises:
+        SourceError: There are such files; the message names the first, and the commands that leave out or use them.
+    """
+    by_kind = _by_kind(names)
+    if not by_kind:
+        return
+    tables = [each for kind in _RELABELLED_BY for each in by_kind.get(kind, ())]
+    using = f"; rows with keys become labels afterwards: shardpack relabel OUT {_quoted(tables[0])}" if tables else ""
+    raise SourceError(
+        f"files that may hold labels are beside the samples, and are not read: {_shown(by_kind)}"
+        f"; pack without them ({_ignoring_all(by_kind, kept)}){using}"
+    )
+
+
+def _by_kind(names: Iterable[str]) -> dict[str, list[str]]:
+    """Return the files that may hold labels, by extension."""
+    by_kind: dict[str, list[str]] = {}
+    for name in names:
+        if (kind := _extension(name)) in MAY_HOLD_LABELS and not _without_labels(name):
+            by_kind.setdefault(kind, []).append(name)
+    return {kind: by_kind[kind] for kind in sorted(by_kind, key=lambda kind: (-len(by_kind[kind]), kind))}
+
+
+def _shown(by_kind: Mapping[str, Sequence[str]]) -> str:
+    kinds = list(by_kind)
+    more = sum(len(by_kind[kind]) for kind in kinds[SHOWN:])
+    shown = ", ".join(_counted(kind, by_kind[kind]) for kind in kinds[:SHOWN])
+    return shown + (f", and {more:,} more" if more else "")
 
 
 def _counted(kind: str, names: Sequence[str]) -> str:
     return f"{names[0]!r}" if len(names) == 1 else f"{len(names):,} .{kind} files such as {names[0]!r}"
+
+
+def _ignoring_all(by_kind: Mapping[str, Sequence[str]], kept: Iterable[str]) -> str:
+    in_use = set(map(_extension, kept))
+    options = " ".join(_ignoring(kind, names, in_use=kind in in_use) for kind, names in by_kind.items())
+    return f"{options}; in Python ignore=[...]"
 
 
 def _ignoring(kind: str, names: Sequence[str], *, in_use: bool) -> str:

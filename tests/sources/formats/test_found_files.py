@@ -76,11 +76,29 @@ def test_small_files_are_capped(tmp_path):
 
 
 def test_files_that_are_not_read_are_named(tmp_path):
-    _fill(tmp_path, "a.rec", "b.csv", "c.csv", "d.csv", "e.csv")
+    _fill(tmp_path, "a.rec", "README.md", "b.html", "c.log", "readme.txt")
     found = find_files(tmp_path)
     assert found.others(found.names) == ""
-    assert found.others(found.names[:-1]) == "; 1 other file is not read: e.csv"
-    assert found.others(["a.rec"]) == "; 4 other files are not read: b.csv, c.csv, d.csv, ..."
+    assert found.others(["a.rec", "b.html", "c.log", "README.md"]) == "; 1 other file is not read: readme.txt"
+    assert found.others(["a.rec"]) == "; 4 other files are not read: README.md, b.html, c.log, ..."
+
+
+def test_files_that_may_hold_labels_are_a_question(tmp_path):
+    _fill(tmp_path, "a.rec", "labels.csv", "more/1.txt", "more/2.txt")
+    found = find_files(tmp_path)
+    words = r"not read: 2 \.txt files such as 'more/1\.txt', 'labels\.csv'; pack without them"
+    options = r"\(--ignore '\*\.txt' --ignore labels\.csv; .*\); .*: shardpack relabel OUT labels\.csv$"
+    with pytest.raises(SourceError, match=f"{words} {options}"):
+        found.others(["a.rec"])
+    assert found.ignoring(["*.txt", "*.csv"]).others(["a.rec"]) == ""
+
+
+def test_only_files_of_a_folder_are_ignored(tmp_path):
+    _fill(tmp_path, "a.rec", "b/c.rec")
+    assert find_files(tmp_path).ignoring(["b/"]).names == ("a.rec",)
+    assert find_files(tmp_path / "a.rec").ignoring([]).names == ("a.rec",)
+    with pytest.raises(OptionError, match=r"ignore is for the files of a folder, and .*a\.rec' is one file"):
+        find_files(tmp_path / "a.rec").ignoring(["*.csv"])
 
 
 def test_natural_order_of_any_names():

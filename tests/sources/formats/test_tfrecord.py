@@ -41,7 +41,7 @@ def test_a_folder_of_splits(tmp_path):
     (tmp_path / "train-00000-of-00002").write_bytes(record(0) + record(1))
     (tmp_path / "train-00001-of-00002").write_bytes(record(2))
     (tmp_path / "val-00000-of-00001").write_bytes(record(3))
-    (tmp_path / "notes.txt").write_bytes(b"nothing")
+    (tmp_path / "notes.log").write_bytes(b"nothing")
     source = opened(tmp_path)
     assert [(unit.name, unit.num_rows, unit.split) for unit in source.units] == [
         ("train-00000-of-00002", 2, "train"),
@@ -50,7 +50,7 @@ def test_a_folder_of_splits(tmp_path):
     ]
     assert source.sentence == (
         "TFRecord: 4 records in 3 files; a sample is jpg (image/encoded) + json (image/class/label; label: "
-        "image/class/label); key: row number; 1 other file is not read: notes.txt"
+        "image/class/label); key: row number; 1 other file is not read: notes.log"
     )
     assert all_rows(pickle.loads(pickle.dumps(source))) == [
         ("train/000000", {"jpg": JPEG + b"\0", "json": {"label": 0}}),
