@@ -42,9 +42,7 @@ def _as_names(_: click.Context, __: click.Parameter, value: str | None) -> list[
     help=f"The format: {', '.join(EXPORTERS)}.",
 )
 @click.option("--fields", callback=_as_names, metavar="NAMES", help="Export only these fields: jpg,json.")
-@click.option(
-    "--drop", callback=_as_names, metavar="NAMES", help="Leave out these values of labels: captions,segmentation."
-)
+@click.option("--drop", callback=_as_names, metavar="NAMES", help="Leave out these values of labels: captions,license.")
 @click.option("--split", metavar="NAME", help="Export only this split.")
 @click.option(
     "--max-file-bytes",

@@ -104,11 +104,13 @@ class LabelSurvey:
         types: The type of each value, by its name, sorted.
         counts: How many samples have it, and not as null.
         has_classes: Whether `label` is the number of a class in each sample that has one, and `class` its name.
+        dropped: Names of the values that labels have and the user leaves out; they are in none of the others.
     """
 
     types: Mapping[str, LabelType]
     counts: Mapping[str, int]
     has_classes: bool
+    dropped: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, eq=False)

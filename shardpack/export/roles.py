@@ -10,7 +10,7 @@ from shardpack.codecs.compression import split_compression
 from shardpack.codecs.decode import decode_field
 from shardpack.codecs.field_types import IMAGE_EXTENSIONS, LABEL_FIELDS, is_image, kind_of
 from shardpack.errors import ExportError, OptionError
-from shardpack.export.exporter import Contents, ExportOptions
+from shardpack.export.exporter import Contents, ExportOptions, LabelSurvey
 from shardpack.read.sample import Sample
 
 
@@ -44,11 +44,11 @@ class Roles:
             raise ExportError(f"expected one image, as {' or '.join(self.image)}; got {has}", key=sample.key)
         return found[0]
 
-    def label_of(self, sample: Sample, drop: Collection[str] = ()) -> dict[str, Any]:
-        """Return the values of all labels of a sample, by name.
+    def label_of(self, sample: Sample, drop: Collection[str] = (), dropped: set[str] | None = None) -> dict[str, Any]:
+        """Return the values of all labels of a sample, by name, but for those to `drop`.
 
         Those of an object in `json` have the names that they have there. `cls` is the `label`, unless there is a
-        `json`. Any other label has the name of its field.
+        `json`. Any other label has the name of its field. `dropped` receives the names that were left out.
 
         Raises:
             DecodeError: A label is not what its name says.
@@ -65,6 +65,8 @@ class Roles:
                     raise ExportError(f"two labels are called {name!r}; leave one field out", key=sample.key)
                 if name not in drop:
                     values[name] = one
+                elif dropped is not None:
+                    dropped.add(name)
         return values
 
     def _name(self, plain: str) -> str:
@@ -114,6 +116,18 @@ def require_image(to: str, contents: Contents, roles: Roles) -> None:
         f"{to} holds one image a sample, and the samples have {', '.join(images)}; choose one of them with fields "
         f"(--fields {','.join([images[0], *roles.labels])})"
     )
+
+
+def refuse_unknown_drops(labels: LabelSurvey, drop: Iterable[str]) -> None:
+    """Refuse to leave out values that no label has: what was meant would be exported.
+
+    Raises:
+        OptionError: No label has a value of such a name; the message lists those that are there.
+    """
+    unknown = [name for name in drop if name not in labels.dropped]
+    if unknown:
+        has = ", ".join(sorted({*labels.types, *labels.dropped})) or "none"
+        raise OptionError(f"no label has a value {unknown[0]!r} to leave out (--drop); the values are {has}")
 
 
 def refuse_lost(to: str, contents: Contents, held: Iterable[str]) -> None:

@@ -35,6 +35,7 @@ class _Found:
 
     types: dict[str, LabelType] = field(default_factory=dict)
     counts: Counter[str] = field(default_factory=Counter)
+    dropped: set[str] = field(default_factory=set)
     fits: bool = True  # whether `label` and `class` are what the class names say
 
 
@@ -65,19 +66,22 @@ def survey_labels(contents: Contents, options: ExportOptions, jobs: int | None, 
         for number, found in engine.map(_look, tasks):
             total.types = merge_members(total.types, found.types)
             total.counts += found.counts
+            total.dropped |= found.dropped
             total.fits = total.fits and found.fits
             done += runs[number].num_samples
             progress("labels", done, contents.num_samples)
     has_classes = contents.classes is not None and total.fits and "label" in total.types
     types = dict(sorted(total.types.items()))
-    return replace(contents, labels=LabelSurvey(types, {name: total.counts[name] for name in types}, has_classes))
+    counts = {name: total.counts[name] for name in types}
+    labels = LabelSurvey(types, counts, has_classes=has_classes, dropped=frozenset(total.dropped))
+    return replace(contents, labels=labels)
 
 
 def _look(task: _Task) -> _Found:
     found = _Found()
     for sample in task.samples.stream(fields=task.roles.labels):
         try:
-            label = task.roles.label_of(sample, task.drop)
+            label = task.roles.label_of(sample, task.drop, found.dropped)
         except OF_SAMPLES as error:
             if task.on_error == "raise":
                 error.key = error.key or sample.key

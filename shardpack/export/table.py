@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from shardpack.codecs.label_types import LabelType, storable
 from shardpack.errors import ExportError, OptionError
 from shardpack.export.exporter import Contents, ExportOptions
-from shardpack.export.roles import Roles, roles_of
+from shardpack.export.roles import Roles, refuse_unknown_drops, roles_of
 from shardpack.read.sample import Sample
 
 KEY, IMAGE = "__key__", "image"
@@ -107,6 +107,7 @@ def table_of(contents: Contents, options: ExportOptions, *, names_classes: bool 
     """
     assert contents.labels is not None
     roles, labels = roles_of(contents), contents.labels
+    refuse_unknown_drops(labels, options.drop)
     has_classes = names_classes and labels.has_classes
     types = {name: storable(kind) for name, kind in labels.types.items() if not (has_classes and name == "class")}
     payloads = _payload_columns(roles, taken={KEY, IMAGE, *types})

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from shardpack.errors import DecodeError, ExportError, OptionError
-from shardpack.export.exporter import Contents
-from shardpack.export.roles import Roles, refuse_lost, require_image, roles_of
+from shardpack.export.exporter import Contents, LabelSurvey
+from shardpack.export.roles import Roles, refuse_lost, refuse_unknown_drops, require_image, roles_of
 from shardpack.read.sample import Sample
 
 
@@ -54,6 +54,19 @@ def test_a_label_without_what_is_dropped():
     roles = Roles((), ("json", "txt"), ())
     assert roles.label_of(Sample({"json": b'{"a": 1, "b": 2}', "txt": b"c"}), ["b", "txt"]) == {"a": 1}
     assert roles.label_of(Sample({"txt": b"c"})) == {"txt": "c"}
+
+
+def test_names_that_were_left_out_are_told():
+    roles, dropped = Roles((), ("json", "txt"), ()), set()
+    roles.label_of(Sample({"json": b'{"a": 1}', "txt": b"c"}), ["b", "txt"], dropped)
+    assert dropped == {"txt"}
+
+
+def test_a_value_to_leave_out_that_no_label_has_is_refused():
+    survey = LabelSurvey({"b": None}, {"b": 1}, has_classes=False, dropped=frozenset({"a"}))
+    refuse_unknown_drops(survey, ["a"])
+    with pytest.raises(OptionError, match=r"no label has a value 'c' to leave out \(--drop\); the values are a, b$"):
+        refuse_unknown_drops(survey, ["a", "c"])
 
 
 def test_two_labels_of_one_name_are_refused():

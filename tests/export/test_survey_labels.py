@@ -35,7 +35,9 @@ def test_types_and_counts(tmp_path, monkeypatch):
         assert names(labels) == {"score": "float", "txt": "str", "x": "str"}
         assert labels.counts == {"score": 2, "txt": 1, "x": 1}
     assert told[-1] == ("labels", 3, 3)
-    assert names(look(ds, drop=("score", "txt"))) == {"x": "str"}
+    without = look(ds, drop=("score", "txt", "none"))
+    assert names(without) == {"x": "str"}
+    assert without.dropped == {"score", "txt"}
 
 
 def test_samples_without_labels(tmp_path):

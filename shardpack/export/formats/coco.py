@@ -30,7 +30,7 @@ from shardpack.export.pixel_labels import (
     members_of_annotations,
     size_of,
 )
-from shardpack.export.roles import Roles, roles_of_image_files
+from shardpack.export.roles import Roles, refuse_unknown_drops, roles_of_image_files
 from shardpack.export.staging import ExportFiles
 from shardpack.read.sample import Sample
 
@@ -72,6 +72,7 @@ class CocoExporter:
         """Decide about the files; see `Exporter.prepare`."""
         roles = roles_of_image_files("coco", contents, options)
         assert contents.labels is not None
+        refuse_unknown_drops(contents.labels, options.drop)
         if "file_name" in contents.labels.types:
             raise OptionError(
                 "a value of the labels is called 'file_name', as in coco; leave it out (--drop file_name)"

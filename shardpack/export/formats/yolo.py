@@ -23,7 +23,7 @@ from shardpack.export.files import path_parts, within_split
 from shardpack.export.formats.coco_file import refuse_two_names
 from shardpack.export.formats.yolo_lines import TASKS, YoloLines
 from shardpack.export.pixel_labels import annotations_of, label_number, members_of_annotations, size_of
-from shardpack.export.roles import Roles, roles_of_image_files
+from shardpack.export.roles import Roles, refuse_unknown_drops, roles_of_image_files
 from shardpack.export.staging import ExportFiles
 from shardpack.read.sample import Sample
 from shardpack.runtime.arguments import one_of
@@ -76,6 +76,8 @@ class YoloExporter:
                 "export to folder"
             )
         members = members_of_annotations(contents)
+        of_each = [f"annotations.{name}" for name in sorted(members)]
+        refuse_unknown_drops(contents.labels, [name for name in options.drop if name not in {CROWD, *of_each}])
         lost = sorted(contents.labels.types.keys() - _HELD)
         lost += [f"annotations.{name}" for name in sorted(members.keys() - _HELD_OF_EACH)]
         lost = [name for name in lost if name not in options.drop]
