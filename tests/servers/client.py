@@ -25,7 +25,7 @@ def ask(
 ) -> Answer:
     """Send one request, on a new connection unless given one; `If_Match="x"` is the header If-Match."""
     own = connection is None
-    connection = connection or http.client.HTTPConnection(urlsplit(url).netloc, timeout=10)
+    connection = connection or http.client.HTTPConnection(urlsplit(url).netloc, timeout=60)
     try:
         connection.request(method, path, body, {name.replace("_", "-"): value for name, value in headers.items()})
         answer = connection.getresponse()

@@ -6,6 +6,7 @@ import os
 import shutil
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -14,7 +15,7 @@ from typing import Any, NoReturn
 
 import pytest
 
-START_SECONDS = 60.0
+START_SECONDS = 300.0  # a busy machine takes its time to import a server
 
 
 def missing_server(reason: str) -> NoReturn:
@@ -24,17 +25,23 @@ def missing_server(reason: str) -> NoReturn:
     pytest.skip(reason)
 
 
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
+def hold_port(port: int = 0) -> socket.socket:
+    """Return a socket that keeps a port, 0 for any free one: only a server that names it listens there meanwhile."""
+    held = socket.socket()
+    try:
+        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        held.bind(("127.0.0.1", port))
+    except BaseException:
+        held.close()
+        raise
+    return held
 
 
 class Server:
     """One child process that listens on a port of loopback, and a temporary folder; both end with `stop`.
 
-    `command` is given the folder and the port. A port is free only until somebody else takes it, so a server that
-    ends at once is started again on another.
+    `command` is given the folder and the port. On Linux the port is held until the server listens; elsewhere it is free
+    only until somebody else takes it, so a server that ends at once is started again on another.
     """
 
     def __init__(self, command: Callable[[Path, int], Sequence[str]], **options: Any):
@@ -50,7 +57,13 @@ class Server:
             raise RuntimeError(f"the server did not start: {log}")
 
     def _start(self, command: Callable[[Path, int], Sequence[str]], options: dict[str, Any]) -> bool:
-        self.port = free_port()
+        with hold_port() as held:
+            self.port = int(held.getsockname()[1])
+            if sys.platform != "linux":
+                held.close()
+            return self._listens(command, options)
+
+    def _listens(self, command: Callable[[Path, int], Sequence[str]], options: dict[str, Any]) -> bool:
         with open(self.folder / "log", "wb") as log:
             self.process = subprocess.Popen(
                 [*_tied_to_us(), *command(self.folder, self.port)],
@@ -67,8 +80,6 @@ class Server:
             except OSError:
                 time.sleep(0.02)
             else:
-                # Somebody else may answer on this port while ours is about to fail.
-                time.sleep(0.02)
                 return self.process.poll() is None
         self._end()
         return False

@@ -15,11 +15,12 @@ import contextlib
 import json
 import threading
 import time
-from collections.abc import AsyncIterator, Coroutine, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from typing import Any
 from urllib.parse import urlsplit
 
 from tests.servers.faults import Fault, Gathering, Request, parse_range, rewrite, spoiled
+from tests.servers.process import hold_port
 from tests.servers.wire import Head, Wire, has_body, read_answer, read_answer_body, read_body, read_head
 
 CONTROL = "/.proxy/"  # GET /.proxy/stats, /.proxy/clear
@@ -47,7 +48,8 @@ class Proxy:
 
     latency_seconds is added to every request before the server sees it, connect_latency_seconds once to every
     connection. Bandwidths are bytes per second of bodies, each direction by itself: `bandwidth` for all
-    connections together, `connection_bandwidth` for each. `gatherings` hold requests until enough of them are there.
+    connections together, `connection_bandwidth` for each. `sleep` does the waiting of all of these, for tests that ask
+    how long. `gatherings` hold requests until enough of them are there.
     """
 
     def __init__(
@@ -60,6 +62,7 @@ class Proxy:
         bandwidth: float | None = None,
         connection_bandwidth: float | None = None,
         keep_log: bool = True,
+        sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
     ):
         parts = urlsplit(upstream)
         self._upstream = (parts.hostname or "127.0.0.1", parts.port or 80)
@@ -69,6 +72,7 @@ class Proxy:
         self.bandwidth = bandwidth
         self.connection_bandwidth = connection_bandwidth
         self.keep_log = keep_log
+        self.sleep = sleep
         self.gatherings: list[Gathering] = []
         self.faults: list[Fault] = []  # the first that matches strikes; it leaves the list after `times`
         self._lock = threading.Lock()
@@ -121,7 +125,7 @@ class Proxy:
         self._loop.close()
 
     def _call(self, coroutine: Coroutine[Any, Any, None]) -> None:
-        asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(10)
+        asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(60)
 
     async def _listen(self) -> None:
         self._server = await self._loop.create_server(
@@ -149,7 +153,8 @@ class Proxy:
         """While inside, connections are refused; those there were are cut."""
         self._call(self._stop())
         try:
-            yield
+            with hold_port(self._port):  # nobody else's meanwhile
+                yield
         finally:
             self._call(self._listen())
 
@@ -166,7 +171,7 @@ class Proxy:
     async def _serve(self, client: Wire) -> None:
         try:
             if self.connect_latency_seconds:
-                await asyncio.sleep(self.connect_latency_seconds)
+                await self.sleep(self.connect_latency_seconds)
             while (head := await read_head(client)) is not None and await self._answer(client, head):
                 pass
             client.close()
@@ -228,7 +233,7 @@ class Proxy:
             await client.send(b"HTTP/1.1 100 Continue\r\n\r\n")
         body = read_body(client, head.length or 0, chunked=head.chunked)
         if self.latency_seconds:
-            await asyncio.sleep(self.latency_seconds)
+            await self.sleep(self.latency_seconds)
         for gathering in self.gatherings:
             await gathering.join(request.path)
         if fault and fault.before_head and fault.kind != "stall":
@@ -387,7 +392,7 @@ class Proxy:
         together = (self._up, self._down)[direction].book(len(piece), self.bandwidth, now)
         alone = self._paces[client][direction].book(len(piece), self.connection_bandwidth, now)
         if (delay := max(together, alone) - now) > 0:
-            await asyncio.sleep(delay)
+            await self.sleep(delay)
 
 
 def _prepare(answer: Head, request: Request, fault: Fault | None) -> bool:

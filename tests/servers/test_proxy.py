@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import errno
 import http.client
@@ -14,11 +15,12 @@ import pytest
 
 from tests.conftest import ROOT
 from tests.servers.client import ask
-from tests.servers.faults import Fault, parse_range
+from tests.servers.faults import Fault, Gathering, parse_range
 from tests.servers.proxy import Proxy
 from tests.servers.proxy_process import ProxyProcess
 
 DATA = bytes(range(256)) * 2000
+LONG = 60  # seconds, which only a defect takes
 RANGE = "bytes=1000-300999"
 PART = DATA[1000:301_000]
 
@@ -38,25 +40,31 @@ def between(s3_server, proxy):
 @contextlib.contextmanager
 def kept(proxy):
     """One connection for many requests."""
-    with contextlib.closing(http.client.HTTPConnection(proxy.url.removeprefix("http://"), timeout=10)) as connection:
+    with contextlib.closing(http.client.HTTPConnection(proxy.url.removeprefix("http://"), timeout=LONG)) as connection:
         yield connection
 
 
-def receive(proxy, path, **headers):
-    """Return (head, body, how the connection ended: "FIN", "RST", "open") of one GET, by socket."""
-    with socket.create_connection(("127.0.0.1", int(proxy.url.rpartition(":")[2])), timeout=0.5) as sock:
+def receive(proxy, path, *, stalls_after=None, **headers):
+    """Return (head, body, how the connection ended: "FIN", "RST", "open") of one GET, by socket.
+
+    With `stalls_after`, "open" means that nothing came for a moment after so many bytes of the body.
+    """
+    data, end = b"", "FIN"
+    with socket.create_connection(("127.0.0.1", int(proxy.url.rpartition(":")[2])), timeout=LONG) as sock:
         lines = [f"GET {path} HTTP/1.1", "Host: x", *(f"{name}: {value}" for name, value in headers.items())]
         sock.sendall(("\r\n".join(lines) + "\r\n\r\n").encode())
-        data = b""
-        end = "FIN"
         try:
-            while piece := sock.recv(1 << 20):
+            while True:
+                head, _, body = data.partition(b"\r\n\r\n")
+                if stalls_after is not None and len(body) >= stalls_after:
+                    sock.settimeout(0.2)
+                if not (piece := sock.recv(1 << 20)):
+                    break
                 data += piece
         except ConnectionResetError:
             end = "RST"
         except TimeoutError:
             end = "open"
-    head, _, body = data.partition(b"\r\n\r\n")
     return head.decode(), body, end
 
 
@@ -134,7 +142,7 @@ def test_cut_connections(between, path, kind, end, after):
 @pytest.mark.parametrize("after", [None, 1000])
 def test_stalls(between, path, after):
     between.faults.append(Fault("stall", after_bytes=after, times=2))
-    head, body, how = receive(between, path, Range=RANGE)
+    head, body, how = receive(between, path, stalls_after=after or 0, Range=RANGE)
     assert how == "open"
     assert (head == "") is (after is None)
     assert body == PART[: after or 0]
@@ -241,32 +249,47 @@ def test_a_server_that_is_not_there_is_a_bad_gateway(proxy):
 
 
 def test_latency_is_shared_by_requests_in_flight(s3_server, path, proxy):
-    between = proxy(s3_server.url, latency_seconds=0.4)
-    begun = time.monotonic()
+    slept = []
+
+    async def sleep(seconds):
+        slept.append(seconds)
+
+    between = proxy(s3_server.url, latency_seconds=0.4, sleep=sleep)
+    between.gatherings.append(Gathering(path, 8))
     with ThreadPoolExecutor(8) as pool:
         assert all(pool.map(lambda _: ask(between.url, path, Range="bytes=0-0").status == 206, range(8)))
-    took = time.monotonic() - begun
-    assert 0.4 <= took < 8 * 0.4
-    assert between.max_in_flight > 4
+    assert slept == [0.4] * 8
+    assert between.max_in_flight == 8
     assert between.in_flight == 0
     between.latency_seconds, between.connect_latency_seconds = 0, 0.5
     with kept(between) as connection:
-        times = []
         for _ in range(2):
-            begun = time.monotonic()
             ask("", path, connection=connection, Range="bytes=0-0")
-            times.append(time.monotonic() - begun)
-    assert times[0] >= 0.5 > times[1]
+    assert slept[8:] == [0.5], "once a connection"
+
+
+def test_latency_takes_its_time(s3_server, path, proxy):
+    between = proxy(s3_server.url, latency_seconds=0.1, connect_latency_seconds=0.1)
+    begun = time.monotonic()
+    assert ask(between.url, path, Range="bytes=0-0").status == 206
+    assert time.monotonic() - begun >= 0.2
 
 
 @pytest.mark.parametrize("option", ["bandwidth", "connection_bandwidth"])
 def test_bandwidth_is_limited(s3_server, path, proxy, option):
-    between = proxy(s3_server.url, **{option: 2_000_000})
+    slept = []
+
+    async def sleep(seconds):
+        slept.append(seconds)
+        await asyncio.sleep(seconds)
+
+    between = proxy(s3_server.url, **{option: 2_000_000}, sleep=sleep)
     begun = time.monotonic()
     with ThreadPoolExecutor(2) as pool:
         assert all(pool.map(lambda _: ask(between.url, path, Range=RANGE).body == PART, range(2)))
     expected = 0.3 if option == "bandwidth" else 0.15
-    assert expected - 0.03 <= time.monotonic() - begun < expected + 3
+    assert time.monotonic() - begun >= expected - 0.03
+    assert max(slept) <= expected, "no more than all the bytes take"
     begun = time.monotonic()
     ask(between.url, path + "5", method="PUT", body=PART)
     assert time.monotonic() - begun >= 0.12

@@ -90,7 +90,7 @@ def test_s3_of_many_conditional_puts_at_once_one_succeeds(s3_server):
         path, start = f"/{bucket}/once-{number}", threading.Barrier(8)
 
         def put(body, path=path, start=start):
-            start.wait(timeout=10)
+            start.wait(timeout=60)
             answer = ask(s3_server.url, path, method="PUT", body=body, If_None_Match="*")
             return answer.status, body
 
@@ -277,8 +277,8 @@ input()
             assert ask(url, "/").status == 200
         finally:
             session.kill()
-    deadline = time.monotonic() + 10
-    with contextlib.suppress(OSError):  # refused
+    deadline = time.monotonic() + 60
+    with contextlib.suppress(OSError, http.client.HTTPException):  # refused, or cut short
         while time.monotonic() < deadline:
             ask(url, "/")
     assert time.monotonic() < deadline
