@@ -103,7 +103,7 @@ class Session:
             RequestError: The object ends before the range begins; its kind is "beyond".
             StorageError: The store refused, or did not answer within the limits.
         """
-        attempts = _Attempts(self, path, action)
+        attempts = _Attempts(self, path, action, self._closed)
         while True:
             self._wait_for_backoff()
             try:
@@ -116,7 +116,7 @@ class Session:
 
         Each attempt continues after the last byte received. Arguments and errors as for `call`.
         """
-        attempts, received = _Attempts(self, path, action), 0
+        attempts, received = _Attempts(self, path, action, self._closed), 0
         while True:
             before = received
             self._wait_for_backoff()
@@ -176,11 +176,16 @@ class Session:
         """Wait until requests may be made again, plus a random time so that threads do not resume together."""
         seconds = self._not_before - time.monotonic()
         if seconds > 0:
-            self.wait(seconds * (1 + random() / 4))  # noqa: S311 - not a secret
+            self.wait(seconds * (1 + random() / 4), self._closed)  # noqa: S311 - not a secret
 
-    def wait(self, seconds: float) -> bool:
-        """Wait; return False, perhaps early, if the session was closed or the interpreter exits."""
-        closed, threads, end = self._closed, self._threads, time.monotonic() + seconds
+    def wait(self, seconds: float, closed: threading.Event) -> bool:
+        """Wait; return False, perhaps early, if the session was closed or the interpreter exits.
+
+        Args:
+            seconds: How long.
+            closed: What `close` sets; it leaves another one to those who use the session again.
+        """
+        threads, end = self._threads, time.monotonic() + seconds
         while (left := end - time.monotonic()) > 0:
             if closed.wait(min(left, _POLL_SECONDS)) or _is_exiting(threads):
                 return False
@@ -188,10 +193,10 @@ class Session:
 
 
 class _Attempts:
-    """The attempts at one request."""
+    """The attempts at one request. They end with the session that they began with, even one closed amid a request."""
 
-    def __init__(self, session: Session, path: str, action: str) -> None:
-        self._session, self._path, self._action = session, path, action
+    def __init__(self, session: Session, path: str, action: str, closed: threading.Event) -> None:
+        self._session, self._path, self._action, self._closed = session, path, action, closed
         self._retries, self._began = Retries(session.limits.retry), time.monotonic()
 
     def wait_or_raise(self, error: RequestError, *, progress: int) -> None:
@@ -203,7 +208,7 @@ class _Attempts:
         delay = self._retries.next_delay(error, progress=progress, elapsed_seconds=elapsed)
         if delay is not None and error.kind == "busy":
             session.back_off(delay)
-        if delay is None or not session.wait(delay):
+        if delay is None or not session.wait(delay, self._closed):
             if error.kind == "beyond":
                 raise error from None
             raise self._failure(error, elapsed) from None  # the original text may contain secrets

@@ -5,7 +5,6 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
-import time
 
 import pytest
 
@@ -19,6 +18,8 @@ from tests.buckets import FakeBucket
 from tests.conftest import ROOT
 
 DATA = bytes(range(256)) * 4
+LONG = 60  # seconds, which only a defect takes
+PATIENT = RetryLimits(first_delay_seconds=60, max_delay_seconds=600, max_seconds=1e6)  # pauses of minutes
 
 
 def own_threads():
@@ -49,18 +50,19 @@ def test_closing_joins_the_threads_and_lets_go_of_the_client():
 
 def test_a_first_error_stops_what_has_not_begun():
     session = Session(FakeBucket("s3://x"), RemoteLimits(max_requests=2), ReadStats())
-    done = []
+    done, left = [], threading.Event()
 
     def work(item):
         if item == 0:
             raise ValueError("first")
-        time.sleep(0.02)
+        assert left.wait(LONG)
         done.append(item)
 
     with pytest.raises(ValueError, match="first"):
         session.call_all(work, list(range(100)))
+    left.set()
     session.close()
-    assert len(done) < 20
+    assert set(done) <= {1, 2}, "what the two threads had begun"
 
 
 def test_who_reads_while_another_thread_closes_is_told_so():
@@ -87,14 +89,14 @@ def test_errors_of_the_work_itself_keep_their_class():
 
 
 def test_closing_ends_a_pause():
-    bucket = FakeBucket("s3://x", {"a": DATA})
+    bucket, asked = FakeBucket("s3://x", {"a": DATA}), threading.Event()
 
     def busy(*_):
+        asked.set()
         raise RequestError("busy", "status 503")
 
     bucket.before = busy
-    retry = RetryLimits(first_delay_seconds=60, max_delay_seconds=600, max_seconds=1e6)
-    store = RemoteStore(bucket, RemoteLimits(retry=retry))
+    store = RemoteStore(bucket, RemoteLimits(retry=PATIENT))
     errors = []
 
     def read():
@@ -105,15 +107,28 @@ def test_closing_ends_a_pause():
 
     reader = threading.Thread(target=read)
     reader.start()
-    time.sleep(0.2)
+    assert asked.wait(LONG)
     store.close()
-    reader.join(5)
+    reader.join(LONG)
     assert not reader.is_alive()
     assert "503" in errors[0]
 
 
+def test_closing_amid_a_request_ends_the_pause_that_would_follow_it():
+    bucket = FakeBucket("s3://x", {"a": DATA})
+    store = RemoteStore(bucket, RemoteLimits(retry=PATIENT))
+
+    def busy(*_):
+        store.close()
+        raise RequestError("busy", "status 503")
+
+    bucket.before = busy
+    with pytest.raises(StorageError, match="503"):
+        store.get_range("a", start=0, length=1)
+
+
 ABANDONED = """
-import sys, threading, time
+import threading
 from shardpack.storage.clients.client import RequestError
 from shardpack.storage.remote import RemoteStore
 from shardpack.storage.retry import RetryLimits
@@ -137,9 +152,7 @@ print("left", flush=True)
 
 
 def test_the_interpreter_does_not_wait_for_requests_that_would_be_tried_again():
-    began = time.monotonic()
     done = subprocess.run(
-        [sys.executable, "-c", ABANDONED], cwd=ROOT, check=False, capture_output=True, text=True, timeout=30
+        [sys.executable, "-c", ABANDONED], cwd=ROOT, check=False, capture_output=True, text=True, timeout=2 * LONG
     )
     assert done.stdout == "left\n"
-    assert time.monotonic() - began < 15
