@@ -139,7 +139,7 @@ def test_a_worker_of_a_killed_packer_writes_no_more(tmp_path):
 
 def test_a_lease_goes_with_its_process(tmp_path):
     script = "import sys, time, shardpack; w = shardpack.ShardWriter(sys.argv[1]); w.write('a', {'b': b'1'})"
-    script += "; print(flush=True); time.sleep(60)"
+    script += "; print(flush=True); time.sleep(600)"
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-c", script, str(tmp_path)]
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE) as other:

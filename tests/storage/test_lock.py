@@ -75,7 +75,7 @@ def test_nothing_stays_open(tmp_path):
 
 def test_the_kernel_releases_it(tmp_path):
     script = "import sys, time; from shardpack.storage.lock import FolderLock; lock = FolderLock(sys.argv[1])"
-    script += "; print(lock.try_acquire(), flush=True); time.sleep(60)"
+    script += "; print(lock.try_acquire(), flush=True); time.sleep(600)"
     command = [sys.executable, "-c", script, str(tmp_path)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as other:

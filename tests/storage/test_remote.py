@@ -173,7 +173,7 @@ def test_threads_of_a_forked_child_share_one_client(s3_server):
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join(10)
+            thread.join(60)
         os._exit(0 if found == [DATA[7:12]] * 4 else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
@@ -188,7 +188,7 @@ def test_threads_end_with_the_store(s3_server):
     assert threads
     del store
     for thread in threads:
-        thread.join(5)
+        thread.join(60)
         assert not thread.is_alive()
 
 
