@@ -46,7 +46,7 @@ from shardpack.cli.ui import (
 )
 @click.option(
     "--classes-from",
-    type=click.File("r", encoding="utf-8"),
+    type=click.File("r", encoding="utf-8-sig"),
     metavar="FILE",
     help="The same from a file with a name in each line.",
 )

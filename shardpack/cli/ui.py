@@ -143,7 +143,7 @@ def confirm_deleting(out: str, storage_options: Mapping[str, Any] | None) -> Non
     except (ShardpackError, OSError):
         return  # packing tells what is wrong with it
     samples = plural(manifest.num_visible, "sample")
-    generations = f" in {manifest.generation:,} generations" if manifest.generation > 1 else ""
+    generations = ", and all earlier generations" if manifest.generation > 1 else ""
     if not click.confirm(f"{out} holds a dataset: delete its {samples}{generations}?", err=True):
         raise OutputExistsError(
             f'the dataset in {out!r} is kept; add to it with "shardpack append", or name another folder'

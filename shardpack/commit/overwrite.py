@@ -147,7 +147,7 @@ def files_to_replace(target: Target, command: Command, *, force: bool) -> list[s
             "delete it, or choose another folder"
         ) from error
     if not force:
-        generations = f" in {manifest.generation:,} generations" if manifest.generation > 1 else ""
+        generations = ", and all earlier generations" if manifest.generation > 1 else ""
         raise OutputExistsError(
             f"{_already_there(target, command)}, which deletes its {manifest.num_visible:,} samples{generations}"
         )

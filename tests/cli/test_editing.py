@@ -43,7 +43,7 @@ def test_delete(run, ds):
 
 
 def test_delete_takes_keys_from_a_file(run, ds, tmp_path):
-    (tmp_path / "keys.txt").write_text("cat/2\n\ndog/1\r\n")
+    (tmp_path / "keys.txt").write_text("\ufeffcat/2\n\ndog/1\r\n", encoding="utf-8")  # as Windows saves texts
     assert run("delete", ds, "--keys-from", tmp_path / "keys.txt", "--key", "cat/1", "--quiet").err == ""
     assert load_manifest(open_store(ds))[1].num_visible == 0
 
@@ -249,7 +249,7 @@ def test_append_asks_what_numbers_mean(run, labelled, tmp_path):
     assert done.code == 2
     assert "(--classes)" in done.err
     assert run(*arguments, "--classes", "ant, dog", "--dry-run").code == 0
-    (tmp_path / "names.txt").write_text("dog\nbird\n")
+    (tmp_path / "names.txt").write_text("\ufeffdog\nbird\n", encoding="utf-8")
     assert run(*arguments, "--classes-from", tmp_path / "names.txt", "--classes", "same").code == 2
     assert run(*arguments, "--classes-from", tmp_path / "names.txt").code == 0
     assert shardpack.open(labelled)["x"].decode("json") == {"label": 2}
