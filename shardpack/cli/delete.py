@@ -49,7 +49,7 @@ def command(
 def _listed_keys(path: str) -> list[str]:
     """Return the keys in a file, one a line; "-" is standard input."""
     try:
-        with click.open_file(path, encoding="utf-8", errors="surrogateescape") as file:
+        with click.open_file(path, encoding="utf-8-sig", errors="surrogateescape") as file:
             keys = [key for line in file if (key := line.rstrip("\r\n"))]
     except OSError as error:
         raise SourceError(f"cannot read {path!r}: {error.strerror or error}; name a file of keys") from error

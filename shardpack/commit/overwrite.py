@@ -148,9 +148,8 @@ def files_to_replace(target: Target, command: Command, *, force: bool) -> list[s
         ) from error
     if not force:
         generations = ", and all earlier generations" if manifest.generation > 1 else ""
-        raise OutputExistsError(
-            f"{_already_there(target, command)}, which deletes its {manifest.num_visible:,} samples{generations}"
-        )
+        samples = f"{manifest.num_visible:,} sample{'s' * (manifest.num_visible != 1)}"
+        raise OutputExistsError(f"{_already_there(target, command)}, which deletes its {samples}{generations}")
     if not _is_packed(manifest):
         raise OutputExistsError(
             f'{target.location!r} holds tars that "shardpack index" found there, and packing would delete them; '

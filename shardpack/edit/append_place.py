@@ -128,19 +128,21 @@ class AppendPlace:
             listing = number_classes(listing, known, is_same=self._same_classes)
         else:
             listing = replace(listing, classes=known)
-        self._say(listing.classes)
+        self._say(listing.classes, listing.split_names)
         return listing
 
     def admit_rows(self, classes: Sequence[str] | None, splits: Iterable[str | None]) -> Incoming:
         """Return what is made of samples as they come. Raises as `admit`, but for duplicate keys."""
         own = tuple(classes) if classes is not None and self._takes_labels else None
         known = self._known_classes(own)
-        chosen, only = self._split_of({name for name in splits if name is not None})
+        own_splits = {name for name in splits if name is not None}
+        chosen, only = self._split_of(own_splits)
+        named = own_splits if chosen is None else (chosen,)
         if known is None:
-            self._say(None)
+            self._say(None, named)
             return Incoming(None, split=chosen, only_split=only)
         numbers = ClassNumbers.of(known, own, is_same=self._same_classes)
-        self._say(numbers.names)
+        self._say(numbers.names, named)
         needs_step = self._takes_labels and not numbers.changes_nothing
         steps = (NumberClasses(numbers),) if needs_step else ()
         return Incoming(numbers.names, steps, split=chosen, only_split=only)
@@ -172,12 +174,16 @@ class AppendPlace:
             "reconcile=True (--reconcile) to renumber the labels that are appended"
         )
 
-    def _say(self, classes: Sequence[str] | None) -> None:
-        """Tell what is appended to what, and which classes are new."""
+    def _say(self, classes: Sequence[str] | None, splits: Iterable[str]) -> None:
+        """Tell what is appended to what, and which classes and splits are new."""
         manifest = self._base.manifest
         self.classes = None if classes is None else tuple(classes)
-        new = self.new_classes
-        said = f"; new classes: {_shown(new)}" if new else ""
+        new_splits = () if manifest.splits is None else set(splits).difference(manifest.splits.samples)
+        said = "".join(
+            f"; new {what}: {_shown(new)}"
+            for what, new in (("classes", self.new_classes), ("splits", in_split_order(new_splits)))
+            if new
+        )
         count = f"{manifest.num_visible:,} sample{'s' * (manifest.num_visible != 1)}"
         self._announce(f"appends to {self._base.location}: {count}{said}")
 

@@ -264,7 +264,8 @@ def test_an_edited_dataset_is_kept_without_force(tmp_path, packer):
     edit(tmp_path)
     before = contents(tmp_path)
     with pytest.raises(
-        OutputExistsError, match=r'add to it with "shardpack append", .*, which deletes its 4 samples, and all earlier generations'
+        OutputExistsError,
+        match=r'add to it with "shardpack append", .*, which deletes its 4 samples, and all earlier generations',
     ):
         packer(tmp_path, NEW)
     assert contents(tmp_path) == before

@@ -67,6 +67,14 @@ def test_what_is_appended_is_said(place, said):
     assert made.new_classes == ("dog", "ant")
 
 
+@pytest.mark.parametrize(("split", "told"), [("tran", "1 sample; new splits: tran"), ("train", "1 sample")])
+def test_new_splits_are_said(place, said, split, told):
+    made = place(in_split="train", split=split)
+    made.admit(NEW, keeps_keys=True)
+    made.admit_rows(None, ())
+    assert [line.partition(": ")[2] for line in said] == [told, told]
+
+
 def test_rows_have_the_classes_of_the_dataset(place):
     made = place(classes=["cat"])
     same = made.admit_rows(("cat", "dog"), ())
