@@ -404,7 +404,7 @@ def test_samples_are_put_into_a_split(splits, tmp_path, source):
 def test_one_split_of_the_source_is_taken(splits, tmp_path):
     shardpack.append(split_folder(tmp_path / "new"), splits, split="train", layout="classes", jobs=1)
     assert {name: len(keys) for name, keys in keys_by_split(splits).items()} == {"train": 3, "val": 1}
-    with pytest.raises(SourceError, match="no split 'val'"):
+    with pytest.raises(OptionError, match="no split 'val'"):
         shardpack.append(split_folder(tmp_path / "new"), splits, split="val", layout="classes", jobs=1)
 
 
