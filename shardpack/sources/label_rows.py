@@ -19,7 +19,8 @@ from shardpack.codecs.field_types import parse_json
 from shardpack.errors import DecodeError, OptionError, SourceError
 from shardpack.sources.json_labels import compact_json, plain_value
 from shardpack.sources.source import SHOWN, Problems
-from shardpack.sources.table_formats import TABLE_KINDS, TableText, head, records_of, table_text
+from shardpack.sources.table_formats import head, records_of
+from shardpack.sources.table_text import TABLE_KINDS, TableText, table_text
 from shardpack.storage.url import is_url
 
 Labels = str | os.PathLike[str] | Mapping[str, Any] | Iterable[tuple[str, Any]]

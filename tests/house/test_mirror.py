@@ -31,6 +31,8 @@ ELSEWHERE = {
     "read/layered_locations.py": "read/test_layers.py",  # with layers, where they can be compared with what is read
     "read/layered_read.py": "read/test_layers.py",  # the same samples as one by one
     "sources/layouts/any_tables.py": "sources/layouts/test_table.py",  # its layout decides by what they find
+    "sources/layouts/table_questions.py": "sources/layouts/test_table.py",  # what its layout asks
+    "sources/layouts/table_use.py": "sources/layouts/test_table.py",  # what its layout decides
     "sources/layouts/table_rows.py": "sources/layouts/test_table.py",  # the labels that its layout makes
     "sources/layouts/layout.py": "sources/layouts/test_detect.py",  # a protocol, and the choice among its kinds
     "write/chunk_input.py": "write/test_row_input.py",  # protocols, with two kinds

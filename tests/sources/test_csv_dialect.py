@@ -4,8 +4,9 @@ import pytest
 
 import shardpack
 from shardpack.sources.csv_dialect import blanks_are_no_values, column_names
+from shardpack.sources.csv_table import csv_records
 from shardpack.sources.source import Problems
-from shardpack.sources.table_formats import csv_records, table_text
+from shardpack.sources.table_text import table_text
 from tests.conftest import make_jpeg
 
 

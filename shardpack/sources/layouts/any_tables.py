@@ -9,7 +9,8 @@ from shardpack.sources.layouts.named_images import NamedImages
 from shardpack.sources.layouts.table_columns import KeyColumns, key_columns
 from shardpack.sources.spaced_tables import START_BYTES, may_be_spaced
 from shardpack.sources.splits import SPLIT_NAMES
-from shardpack.sources.table_formats import TABLE_KINDS, TableText, head, table_text
+from shardpack.sources.table_formats import head
+from shardpack.sources.table_text import TABLE_KINDS, TableText, table_text
 from shardpack.sources.tree import Tree
 
 TABLE_NAMES = ("metadata.csv", "metadata.jsonl", "metadata.parquet")

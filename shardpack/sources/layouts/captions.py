@@ -27,7 +27,8 @@ from shardpack.sources.layouts.table_columns import NEARLY_ALL, caption_column, 
 from shardpack.sources.layouts.table_rows import sample_of
 from shardpack.sources.listing import Listing
 from shardpack.sources.source import Problems
-from shardpack.sources.table_formats import TableText, head, records_of, table_text
+from shardpack.sources.table_formats import head, records_of
+from shardpack.sources.table_text import TableText, table_text
 from shardpack.sources.tree import Folder, Tree
 
 _NUMBERED = re.compile(rb"(?P<name>[^\t\n#]+)#\d+\t(?P<caption>[^\n]*)")

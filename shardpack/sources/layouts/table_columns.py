@@ -10,8 +10,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from shardpack.sources.csv_table import is_number
 from shardpack.sources.layouts.named_images import NamedImages
-from shardpack.sources.table_formats import is_number
 
 NEARLY_ALL = 0.9  # of the values of a column name images
 _LABEL_NAMES = (

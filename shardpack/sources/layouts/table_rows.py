@@ -29,7 +29,8 @@ from shardpack.sources.layouts.split_folders import split_by_folder
 from shardpack.sources.listing import Listing
 from shardpack.sources.source import Problems
 from shardpack.sources.splits import SPLIT_NAMES, split_of, with_splits
-from shardpack.sources.table_formats import TableText, records_of
+from shardpack.sources.table_formats import records_of
+from shardpack.sources.table_text import TableText
 from shardpack.sources.tree import Tree
 
 _KNOWN_TEXTS = 65_536
