@@ -7,8 +7,10 @@
     000002.jpg  1 -1
 
 The first line counts the rows, and the second names the columns, but for that of the images; a partition may have them,
-too. The numbers 0, 1 and 2 are splits in the file that is called a partition, also where that is CSV. Other files are
-left to others.
+too. The numbers 0, 1 and 2 are splits in the file that is called a partition. Kaggle has that one as CSV, which is
+brought to the same form. Other files are left to others.
+
+Lines that are no rows become blank ones, so that rows keep the numbers of their lines, which messages name.
 """
 
 from __future__ import annotations
@@ -21,9 +23,10 @@ from shardpack.sources.splits import SPLIT_NAMES
 
 KEY = "image_id"
 # Name of a file without names of columns, in lower case and without extension -> the column beside the images.
-_WITHOUT_NAMES = {"list_eval_partition": "partition", "identity_celeba": "identity"}
+_PARTITION = "partition"
+_WITHOUT_NAMES = {"list_eval_partition": _PARTITION, "identity_celeba": "identity"}
 _SPLITS = {b"0": b"train", b"1": b"val", b"2": b"test"}
-_OF_SPLITS = ("partition", "evaluation_status")  # columns of splits in tables with names of columns
+_OF_SPLITS = (_PARTITION, "evaluation_status")  # columns of splits in tables with names of columns
 _MOST_COUNT_DIGITS = 12
 START_BYTES = 1024  # that tell whether a file may be such a table
 
@@ -55,16 +58,22 @@ def spaced_table(name: str, data: bytes) -> SpacedTable | None:
         data: Its bytes.
     """
     column, first = _WITHOUT_NAMES.get(_stem(name)), _first_line(data)
-    if column == "partition" and [cell.strip(b' "\r') for cell in first.split(b",")] == [b"image_id", b"partition"]:
-        rows = data.partition(b"\n")[2]
-        return _without_names(column, b"\n" + rows.replace(b",", b" ").replace(b'"', b""))
-    count = _count(first)
-    if not name.lower().endswith(".txt") or (column is None and count is None) or b'"' in data:
+    if column == _PARTITION and _names_columns_of_csv(first):
+        return _partition_in_csv(data)
+    if not name.lower().endswith(".txt") or b'"' in data:
         return None
-    if count is not None:
-        _, names, rows = (*data.split(b"\n", 2), b"", b"")[:3]
-        return _counted(count, names, rows)
+    if (count := _count(first)) is not None:
+        return _counted(count, data)
     return None if column is None else _without_names(column, data.removeprefix(BOM_UTF8))
+
+
+def _names_columns_of_csv(first: bytes) -> bool:
+    return [cell.strip(b' "\r').decode(errors="replace") for cell in first.split(b",")] == [KEY, _PARTITION]
+
+
+def _partition_in_csv(data: bytes) -> SpacedTable | None:
+    rows = data.partition(b"\n")[2].replace(b",", b" ").replace(b'"', b"")
+    return _without_names(_PARTITION, b"\n" + rows)
 
 
 def _stem(name: str) -> str:
@@ -86,7 +95,7 @@ def _without_names(column: str, data: bytes) -> SpacedTable | None:
     if any(len(row) not in (0, 2) for row in rows):
         return None
     problem = ""
-    if column == "partition":
+    if column == _PARTITION:
         values = {row[1] for row in rows if row}
         if values <= _SPLITS.keys():
             column, rows = "split", [[row[0], _SPLITS[row[1]]] if row else row for row in rows]
@@ -98,9 +107,10 @@ def _without_names(column: str, data: bytes) -> SpacedTable | None:
     return SpacedTable((KEY, column), b"\n".join(map(b" ".join, rows)), problem)
 
 
-def _counted(count: int, names: bytes, data: bytes) -> SpacedTable | None:
-    """Return the table with these names of columns; None if its rows do not fit them."""
-    rows = [b" ".join(row.split()) for row in data.splitlines()]
+def _counted(count: int, data: bytes) -> SpacedTable | None:
+    """Return the table whose second line names its columns; None if its rows do not fit them."""
+    _, names, lines = (*data.split(b"\n", 2), b"", b"")[:3]
+    rows = [b" ".join(row.split()) for row in lines.splitlines()]
     try:
         columns = names.decode().split()
     except UnicodeDecodeError:
