@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import click
@@ -80,60 +81,78 @@ def command(
     if urls:
         _print_urls(ds, split, as_json=as_json)
         return
-    manifest = ds.manifest
-    index_bytes = int(ds.shards.columns.index_bytes.sum())
-    index_bytes += sum(file.num_bytes for file in manifest.files)
-    without_checksums = int(ds.shards.columns.of_index.sum())
     if as_json:
-        print_json(
-            {
-                "location": ds.location,
-                "num_samples": len(ds),
-                "num_deleted": manifest.num_deleted,
-                "num_shards": manifest.num_shards,
-                "num_bytes": manifest.num_bytes,
-                "index_bytes": index_bytes,
-                "samples_per_field": manifest.samples_per_field,
-                "layers": [{"location": one.location, "fields": one.fields} for one in manifest.layers],
-                "splits": ds.splits,
-                "unique_keys": manifest.unique_keys,
-                "classes": manifest.classes,
-                "fingerprint": ds.fingerprint,
-                "generation": manifest.generation,
-                "packed_with": dict(manifest.packed_with),
-                "locations": manifest.locations,
-                "without_checksums": without_checksums,
-                **({"shards": [record_of(info) for info in ds.shards]} if shards else {}),
-            }
-        )
+        print_json(_record(ds, shards=shards))
         return
-    pairs = [
-        ("location", ds.location),
-        ("samples", f"{len(ds):,}" + (f" ({manifest.num_deleted:,} deleted)" if manifest.num_deleted else "")),
-        ("fields", counted(manifest.samples_per_field)),
-        *(("layer", f"{', '.join(one.fields)} from {one.location}") for one in manifest.layers),
-        *([("splits", counted(ds.splits))] if ds.splits else []),
-        *([("label table", plural(len(manifest.table), "file"))] if manifest.table else []),
-        ("shards", f"{manifest.num_shards:,}"),
-        ("tar bytes", both_units(manifest.num_bytes)),
-        ("index bytes", both_units(index_bytes)),
-        ("fingerprint", ds.fingerprint),
-        *([("generation", f"{manifest.generation:,}")] if manifest.generation > 1 else []),
-    ]
-    places = list(dict.fromkeys(manifest.locations))  # a tar that was indexed anew has a location of its own
-    if places != [OWN_FOLDER]:
-        pairs.insert(1, ("tars at", ", ".join(places)))
-    if without_checksums:
-        how = 'indexed without reading payloads; run "shardpack index --checksums --force" on the tars'
-        pairs.append(("no checksums", f"{plural(without_checksums, 'shard')}: {how}"))
-    if manifest.classes is not None:
-        names = ", ".join(manifest.classes[:SHOWN]) + (", ..." if len(manifest.classes) > SHOWN else "")
-        pairs.append(("classes", f"{len(manifest.classes):,}: {names}"))
-    if not manifest.unique_keys:
-        pairs.append(("keys", "some name two samples; look those up by position"))
-    print_pairs([*pairs, *_packed_with(manifest.packed_with.get("options"))])
+    print_pairs(list(_pairs(ds)))
     if shards:
         _print_shards(ds)
+
+
+def _record(ds: shardpack.Dataset, *, shards: bool) -> dict[str, Any]:
+    """Return what --json prints."""
+    manifest = ds.manifest
+    return {
+        "location": ds.location,
+        "num_samples": len(ds),
+        "num_deleted": manifest.num_deleted,
+        "num_shards": manifest.num_shards,
+        "num_bytes": manifest.num_bytes,
+        "index_bytes": _index_bytes(ds),
+        "samples_per_field": manifest.samples_per_field,
+        "layers": [{"location": one.location, "fields": one.fields} for one in manifest.layers],
+        "splits": ds.splits,
+        "unique_keys": manifest.unique_keys,
+        "classes": manifest.classes,
+        "fingerprint": ds.fingerprint,
+        "generation": manifest.generation,
+        "packed_with": dict(manifest.packed_with),
+        "locations": manifest.locations,
+        "without_checksums": _without_checksums(ds),
+        **({"shards": [record_of(info) for info in ds.shards]} if shards else {}),
+    }
+
+
+def _pairs(ds: shardpack.Dataset) -> Iterator[tuple[str, str]]:
+    """Yield what is printed for people: names with what they say."""
+    manifest = ds.manifest
+    yield "location", ds.location
+    places = list(dict.fromkeys(manifest.locations))  # a tar that was indexed anew has a location of its own
+    if places != [OWN_FOLDER]:
+        yield "tars at", ", ".join(places)
+    yield "samples", f"{len(ds):,}" + (f" ({manifest.num_deleted:,} deleted)" if manifest.num_deleted else "")
+    yield "fields", counted(manifest.samples_per_field)
+    for layer in manifest.layers:
+        yield "layer", f"{', '.join(layer.fields)} from {layer.location}"
+    if ds.splits:
+        yield "splits", counted(ds.splits)
+    if manifest.table:
+        yield "label table", plural(len(manifest.table), "file")
+    yield "shards", f"{manifest.num_shards:,}"
+    yield "tar bytes", both_units(manifest.num_bytes)
+    yield "index bytes", both_units(_index_bytes(ds))
+    yield "fingerprint", ds.fingerprint
+    if manifest.generation > 1:
+        yield "generation", f"{manifest.generation:,}"
+    if without := _without_checksums(ds):
+        how = 'indexed without reading payloads; run "shardpack index --checksums --force" on the tars'
+        yield "no checksums", f"{plural(without, 'shard')}: {how}"
+    if manifest.classes is not None:
+        names = ", ".join(manifest.classes[:SHOWN]) + (", ..." if len(manifest.classes) > SHOWN else "")
+        yield "classes", f"{len(manifest.classes):,}: {names}"
+    if not manifest.unique_keys:
+        yield "keys", "some name two samples; look those up by position"
+    yield from _packed_with(manifest.packed_with.get("options"))
+
+
+def _index_bytes(ds: shardpack.Dataset) -> int:
+    """Return the length of all sidecars but the manifest."""
+    return int(ds.shards.columns.index_bytes.sum()) + sum(file.num_bytes for file in ds.manifest.files)
+
+
+def _without_checksums(ds: shardpack.Dataset) -> int:
+    """Return how many shards were indexed without reading their payloads."""
+    return int(ds.shards.columns.of_index.sum())
 
 
 def _check_options(*, split: str | None, urls: bool, by: str | None, needs_by: bool) -> None:
@@ -147,16 +166,15 @@ def _check_options(*, split: str | None, urls: bool, by: str | None, needs_by: b
         raise click.UsageError("--where, --plot and --force are for --by; add --by class")
 
 
-def _packed_with(options: object) -> list[tuple[str, str]]:
-    """Return what to show of the options of packing."""
+def _packed_with(options: object) -> Iterator[tuple[str, str]]:
+    """Yield what to show of the options of packing."""
     if not isinstance(options, dict):
-        return []
+        return
     libraries = options.get("versions")
     shown = [f"{name}={_shown(value)}" for name, value in options.items() if value is not libraries]
-    pairs = [("packed with", ", ".join(shown) or "no options")]
+    yield "packed with", ", ".join(shown) or "no options"
     if isinstance(libraries, dict):
-        pairs.append(("libraries", ", ".join(f"{name} {version}" for name, version in libraries.items())))
-    return pairs
+        yield "libraries", ", ".join(f"{name} {version}" for name, version in libraries.items())
 
 
 def _print_urls(ds: shardpack.Dataset, split: str | None, *, as_json: bool) -> None:

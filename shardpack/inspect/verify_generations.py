@@ -199,28 +199,17 @@ def _incomplete(number: int, missing: Sequence[str]) -> Iterator[Problem]:
 
 
 def _strays(store: Store, manifest: Manifest, named: _Named, names: Sequence[str]) -> Iterator[Problem]:
-    """Yield files that look like parts of a dataset, but that no manifest of this one names."""
+    """Yield files that look like parts of a dataset, but that no manifest of this one names; and unfinished work."""
     edits = {folder: _tag(store, folder) for name in names if (folder := folder_of_edit(name)) is not None}
-    tags = [tag for tag in edits.values() if tag]
-    layers = tuple(f"{one}/" for one in named.layers)
-    there = set(names)
-    unnamed = {
-        name
-        for name in there.difference(named.sizes)
-        if not (name.startswith(layers) or _is_unfinished(name) or any(tag in name for tag in tags))
-    }
-    of_edits = {name for name in unnamed if is_edit_shard(name, there)}
+    unnamed = set(_unnamed(names, named, tags=[tag for tag in edits.values() if tag]))
+    of_edits = {name for name in unnamed if is_edit_shard(name, set(names))}
     spared = maybe_committed(
         of_edits, unnamed, partial(_read, store), newest=manifest.generation, is_indexed=named.is_indexed
     )
     for name in sorted(unnamed - (spared - of_edits)):  # what tells of a tar is an orphan once that is moved away
-        number = generation_of(name)
-        if 0 < number <= named.doubtful or (named.doubtful and _may_be_of_any(name)):
-            continue  # perhaps of a generation whose files are not known
-        if number > manifest.generation and edits:
-            continue  # of an edit that was killed while it committed
-        is_sidecar = is_index_path(name) or is_layer_path(name) or (number and name != manifest_path(number))
-        if (name in of_edits or is_sidecar) and name not in spared:
+        if _may_be_needed(name, named, newest=manifest.generation, is_edited=bool(edits)):
+            continue
+        if (name in of_edits or _is_sidecar(name)) and name not in spared:
             yield Problem("orphan", name, 'no generation that is kept names this file; remove it with "shardpack gc"')
         elif name.startswith(f"{FOLDER}/") or (OWN_FOLDER in manifest.locations and _is_tar(name)):
             yield Problem("stray", name, "no manifest names this file; append what it holds, or move it away")
@@ -230,6 +219,28 @@ def _strays(store: Store, manifest: Manifest, named: _Named, names: Sequence[str
     others = {name for name in names if _is_unfinished(name) and folder_of_edit(name) is None}
     for name in sorted({RUN_PATH if name == RUN_PATH else WORK_FOLDER for name in others}):
         yield Problem("unfinished", name, "a command was interrupted; run it again, or remove this")
+
+
+def _unnamed(names: Sequence[str], named: _Named, *, tags: Sequence[str]) -> Iterator[str]:
+    """Yield the files that no manifest names, and that are not of unfinished work, whose edits have these tags."""
+    layers = tuple(f"{folder}/" for folder in named.layers)
+    for name in set(names).difference(named.sizes):
+        if not (name.startswith(layers) or _is_unfinished(name) or any(tag in name for tag in tags)):
+            yield name
+
+
+def _may_be_needed(name: str, named: _Named, *, newest: int, is_edited: bool) -> bool:
+    """Return whether a file may be of a generation whose files are not known, or of an edit killed in its commit."""
+    number = generation_of(name)
+    if number > newest and is_edited:
+        return True
+    return named.doubtful > 0 and (0 < number <= named.doubtful or _may_be_of_any(name))
+
+
+def _is_sidecar(name: str) -> bool:
+    """Return whether a file is one that only manifests give a meaning: no manifest, and no tar."""
+    number = generation_of(name)
+    return is_index_path(name) or is_layer_path(name) or (number > 0 and name != manifest_path(number))
 
 
 def _may_be_of_any(name: str) -> bool:

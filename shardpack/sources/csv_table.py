@@ -30,7 +30,7 @@ def csv_head(table: TableText, limit: int) -> Head:
     """Return (names of the columns, the first rows, at most `limit`).
 
     Raises:
-        csv.Error: The first lines are no CSV.
+        csv.Error: One of the first lines cannot be read.
     """
     text = table.data[:HEAD_BYTES].decode("utf-8-sig", errors="replace")
     whole = text if len(table.data) <= HEAD_BYTES else text[: text.rfind("\n") + 1]
@@ -49,7 +49,7 @@ def csv_values(table: TableText, name: str) -> Iterator[tuple[str, str | None]]:
     """Yield (column, cell) of the columns with a name, in whatever case; before them each column with None.
 
     Raises:
-        csv.Error: A line is no CSV.
+        csv.Error: A line cannot be read.
     """
     text = io.TextIOWrapper(io.BytesIO(table.data), "utf-8-sig", "replace", newline="")
     lines = filter(None, csv.reader(text, **_dialect(table)))

@@ -49,34 +49,46 @@ def categories_of(seen: Collection[tuple[Any, ...]], classes: Sequence[str] | No
         ExportError: An annotation has no label, and the numbers of the source are not those of one class each; or a
             label has two names.
     """
+    return _by_number(seen, classes) or _by_label(seen, classes)
+
+
+def _by_number(seen: Collection[tuple[Any, ...]], classes: Sequence[str] | None) -> Categories | None:
+    """Return the categories with the numbers of the source; None if these are not those of one class each."""
     names: dict[Any, set[str]] = {}
     labels: dict[Any, set[Any]] = {}
     for number, label, name in seen:
         names.setdefault(number, set()).add(_name(label, name, classes) or str(number))
         labels.setdefault(number, set()).add(label)
-    plain = all(isinstance(number, int) and not isinstance(number, bool) for number in names)
-    each_one = all(len(own) == 1 for own in (*names.values(), *labels.values()))
-    used = [label for own in labels.values() for label in own if label is not None]
-    if plain and each_one and len(set(used)) == len(used):
-        entries = {number: next(iter(own)) for number, own in names.items()}
-        for label, name in enumerate(classes or ()):
-            if label not in used:
-                number = label + 1 if label + 1 not in entries else max(entries) + 1
-                entries[number] = name
-        return Categories(tuple({"id": number, "name": entries[number]} for number in sorted(entries)), None)
-    if any(label is None for own in labels.values() for label in own):
+    are_numbers = all(isinstance(number, int) and not isinstance(number, bool) for number in names)
+    if not are_numbers or any(len(own) > 1 for own in (*names.values(), *labels.values())):
+        return None
+    used = [label for (label,) in labels.values() if label is not None]
+    if len(set(used)) < len(used):
+        return None
+    entries = {number: name for number, (name,) in names.items()}
+    for label, name in enumerate(classes or ()):
+        if label not in used:
+            entries[label + 1 if label + 1 not in entries else max(entries) + 1] = name
+    return Categories(_sorted(entries), None)
+
+
+def _by_label(seen: Collection[tuple[Any, ...]], classes: Sequence[str] | None) -> Categories:
+    """Return a category for each label, numbered from 1. Raises as `categories_of`."""
+    if any(label is None for _, label, _ in seen):
         raise ExportError("category_id does not stand for one class each, and annotations have no label; add labels")
-    by_label: dict[int, str] = dict(enumerate(classes or ()))
+    names: dict[int, str] = dict(enumerate(classes or ()))
     for _, label, name in sorted(seen, key=repr):
         if (own := _name(label, name, classes)) is not None:
-            refuse_two_names(label, by_label.setdefault(label, own), own)
+            refuse_two_names(label, names.setdefault(label, own), own)
     for _, label, _ in seen:
-        by_label.setdefault(label, str(label))
-    entries = {label + 1: name for label, name in by_label.items()}
-    return Categories(
-        tuple({"id": number, "name": entries[number]} for number in sorted(entries)),
-        {label: label + 1 for label in by_label},
-    )
+        names.setdefault(label, str(label))
+    number_of = {label: label + 1 for label in names}
+    return Categories(_sorted({number_of[label]: name for label, name in names.items()}), number_of)
+
+
+def _sorted(entries: Mapping[int, str]) -> tuple[dict[str, Any], ...]:
+    """Return categories as COCO has them, ascending by number."""
+    return tuple({"id": number, "name": entries[number]} for number in sorted(entries))
 
 
 def refuse_two_names(label: int, known: str, name: str) -> None:
