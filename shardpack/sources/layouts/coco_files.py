@@ -5,6 +5,8 @@ annotations/captions_train2017.json
 annotations/panoptic_train2017.json         and its masks in annotations/panoptic_train2017/ or panoptic_train2017/
 train2017/000000000009.jpg                  or images/train2017/, images/, data/, or beside the annotations
 
+annotations_trainval2017/annotations/...    as its archive is called: the images are in folders beside it
+
 train/_annotations.coco.json                Roboflow's: a group for each folder
 annotations.json                            in the root: all images
 """
@@ -37,6 +39,7 @@ class CocoGroup:
     Attributes:
         files: Their names in the tree; a path outside of it for a file that the user named.
         folder: The folder that they are in, "" for the root; None outside of the tree.
+        base: The folder below which the images are.
         suffix: What their names end with: "train2017"; "" without.
         split: The split of the images, or None.
         up: How names in the source may begin if they are relative to a file outside: the path back to the source.
@@ -44,6 +47,7 @@ class CocoGroup:
 
     files: tuple[str, ...]
     folder: str | None
+    base: str = ""
     suffix: str = ""
     split: str | None = None
     up: str = ""
@@ -55,14 +59,11 @@ class CocoGroup:
         beside = [posixpath.join(self.folder, file_name), file_name]
         if ".." in file_name.split("/"):
             return beside
-        # The folder of the set is the one above annotations/.
-        base, last = posixpath.split(self.folder)
-        base = base if last.lower() in ("annotations", "labels", "coco") else self.folder
         names = [f"{self.suffix}/{file_name}"] if self.suffix else []
         if self.split not in (None, self.suffix):
             names.append(f"{self.split}/{file_name}")
         names.append(file_name)
-        places = [posixpath.join(base, images, name) for name in names for images in _IMAGE_FOLDERS]
+        places = [posixpath.join(self.base, images, name) for name in names for images in _IMAGE_FOLDERS]
         return [*dict.fromkeys([*places, *beside])]
 
     def masks_of(self, file_name: str) -> list[str]:
@@ -85,7 +86,8 @@ def find_groups(tree: Tree) -> list[CocoGroup]:
     for path in tree.folders:
         if tree.has(f"{path}/{ROBOFLOW}".lstrip("/")):
             split = next((part for part in reversed(path.split("/")) if part.lower() in SPLITS), None)
-            roboflow.append(CocoGroup((f"{path}/{ROBOFLOW}".lstrip("/"),), path, split=split))
+            name = f"{path}/{ROBOFLOW}".lstrip("/")
+            roboflow.append(CocoGroup((name,), path, _base(tree, path), split=split))
         is_annotations = posixpath.basename(path).lower() == "annotations"
         for name in _json_files(tree, path) if is_annotations or not path else ():
             if match := _USUAL.fullmatch(posixpath.basename(name)):
@@ -95,7 +97,7 @@ def find_groups(tree: Tree) -> list[CocoGroup]:
     named = {suffix: _split_of(suffix) for _, suffix in usual}
     clear = len(set(named.values())) == len(named)  # train2014 and train2017 keep their years
     groups = [
-        CocoGroup(tuple(sorted(files, key=_rank)), path, suffix, named[suffix] if clear else suffix)
+        CocoGroup(tuple(sorted(files, key=_rank)), path, _base(tree, path), suffix, named[suffix] if clear else suffix)
         for (path, suffix), files in usual.items()
     ]
     if plain and len(plain) <= _MAX_PLAIN:
@@ -103,9 +105,8 @@ def find_groups(tree: Tree) -> list[CocoGroup]:
             if looks_like_coco(tree.read(name)):
                 suffix = posixpath.basename(name).removesuffix(".json")
                 is_split = suffix.lower() in SPLITS
-                groups.append(
-                    CocoGroup((name,), posixpath.dirname(name), suffix if is_split else "", _split_of(suffix))
-                )
+                folder, named_by = posixpath.dirname(name), suffix if is_split else ""
+                groups.append(CocoGroup((name,), folder, _base(tree, folder), named_by, _split_of(suffix)))
     return [*groups, *roboflow]
 
 
@@ -120,7 +121,8 @@ def given_group(tree: Tree, path: str, name: str | None) -> CocoGroup:
     if name is not None:
         match = _USUAL.fullmatch(posixpath.basename(name))
         suffix = match[2] if match else ""
-        return CocoGroup((name,), posixpath.dirname(name), suffix)
+        folder = posixpath.dirname(name)
+        return CocoGroup((name,), folder, _base(tree, folder), suffix)
     root, folder = os.path.abspath(tree.files.root), os.path.dirname(os.path.abspath(path))
     try:
         up = os.path.relpath(root, folder).replace(os.sep, "/") + "/"
@@ -132,6 +134,14 @@ def given_group(tree: Tree, path: str, name: str | None) -> CocoGroup:
 def looks_like_coco(data: bytes) -> bool:
     """Return whether a JSON file has lists of images and annotations."""
     return all(each.search(data) for each in _LISTS)
+
+
+def _base(tree: Tree, folder: str) -> str:
+    """Return the folder of a set: the one above annotations/, or if no image is below that, the one above it."""
+    base, last = posixpath.split(folder)
+    base = base if last.lower() in ("annotations", "labels", "coco") else folder
+    below = [each for path, each in tree.folders.items() if f"{path}/".startswith(f"{base}/")]
+    return base if not base or any(each.num_images for each in below) else posixpath.dirname(base)
 
 
 def _json_files(tree: Tree, path: str) -> Iterator[str]:

@@ -46,7 +46,7 @@ def test_splits(name, split):
 
 
 def test_where_names_lead():
-    group = CocoGroup(("coco/annotations/instances_train2017.json",), "coco/annotations", "train2017", "train")
+    group = CocoGroup(("coco/annotations/instances_train2017.json",), "coco/annotations", "coco", "train2017", "train")
     paths = group.paths_of("0.jpg")
     assert paths[:2] == ["coco/train2017/0.jpg", "coco/images/train2017/0.jpg"]
     assert {"coco/train/0.jpg", "coco/0.jpg", "coco/annotations/0.jpg", "0.jpg"} <= set(paths)
@@ -55,6 +55,16 @@ def test_where_names_lead():
         "coco/panoptic_train2017/0.png",
     ]
     assert given_group(Tree(files_of(["a.json"])), "x/a.json", "a.json") == CocoGroup(("a.json",), "")
+
+
+@pytest.mark.parametrize(
+    ("image", "base"),
+    [("train2017/0.jpg", ""), ("annotations_trainval2017/train2017/0.jpg", "annotations_trainval2017")],
+)
+def test_images_are_beside_annotations_that_have_a_folder_of_their_own(image, base):
+    (group,) = groups_of("annotations_trainval2017/annotations/instances_train2017.json", image)
+    assert group.base == base
+    assert image in group.paths_of("0.jpg")
 
 
 def test_looks():
