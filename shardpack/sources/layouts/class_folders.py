@@ -29,8 +29,9 @@ SAY_NOTHING = frozenset((
 ))  # fmt: skip
 # Folders that say what their files are, never of which class.
 _ROLES = frozenset((
-    "annotation", "annotations", "depth", "gt", "ground_truth", "image", "images", "img", "imgs", "jpegimages", "label",
-    "labels", "mask", "masks", "segmentation", "segmentationclass", "segmentationobject", "segmentations",
+    "annotation", "annotations", "depth", "ground_truth", "gt", "gtcoarse", "gtfine", "image", "images", "img", "imgs",
+    "jpegimages", "label", "labels", "leftimg8bit", "mask", "masks", "segmentation", "segmentationclass",
+    "segmentationobject", "segmentations",
 ))  # fmt: skip
 _HASH = re.compile(r"[0-9a-f][0-9a-f-]{5,}", re.IGNORECASE)
 _PREFIX = re.compile(r"[0-9a-f]{1,4}", re.IGNORECASE)

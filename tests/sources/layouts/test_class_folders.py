@@ -65,6 +65,7 @@ QUESTIONS = {
         "images (5: 'x/0.png', 'x/1.png', 'x/2.png' and 2 more)",
     ),
     "folders for a role": (["images/1.jpg", "masks/1.png"], "--layout files"),
+    "images and labels of Cityscapes": (["leftImg8bit/train/x/1.png", "gtFine/train/x/1.png"], "--layout files"),
     "roles in splits": (["train/images/1.jpg", "train/masks/1.png"], "--layout files"),
 }
 
