@@ -76,7 +76,7 @@ def test_the_url_of_a_dataset_is_packed_as_the_dataset(source, tmp_path):
     shardpack.pack(source, "memory://pack-from-url")
     report = shardpack.pack("memory://pack-from-url", tmp_path / "out", storage_options={"max_requests": 4})
     assert (report.layout, list(shardpack.open(tmp_path / "out").keys())) == ("dataset", list(SAMPLES))
-    with pytest.raises(DatasetNotFoundError):
+    with pytest.raises(DatasetNotFoundError, match=r"no dataset is at 'memory://nothing-to-pack', .*--from NAME"):
         shardpack.pack("memory://nothing-to-pack", tmp_path / "other")
     with pytest.raises(OptionError, match="storage_options are for URLs"):
         shardpack.pack(tmp_path / "out", tmp_path / "other", storage_options={"region": "x"})
