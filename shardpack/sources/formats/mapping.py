@@ -36,6 +36,7 @@ Columns = Mapping[str, Any]
 KEY_COLUMNS = ("__key__", "key", "image/filename", "filename", "file_name", "image_path", "path", "image_id", "id")
 LABEL_COLUMNS = ("label", "image/class/label", "class_label", "class_id", "fine_label", "target", "class", "cls", "y")
 MAIN_COLUMNS = ("image", "image/encoded", "jpg", "jpeg", "img", "png", "webp", "picture", "data")
+_CAPTIONS = "captions"  # a list in the shape of labels, also of one
 _NOT_IN_FIELD = re.compile(r"[^a-z0-9_-]+")
 _OTHERS = {
     b"\x93NUMPY": "npy",
@@ -171,7 +172,9 @@ class RowMapping:
         """Return what a column is in json."""
         plain = plain_value(value, unwrap=self.unwrap)
         if column != self.label_column:
-            return {self.name_in_json(column): from_text(column, plain)}
+            named = from_text(column, plain)
+            one_text = self.unwrap and column == _CAPTIONS and isinstance(named, str)
+            return {self.name_in_json(column): [named] if one_text else named}
         if isinstance(plain, str) and self.classes and plain in self.classes:
             plain = self.classes.index(plain)
         if isinstance(plain, float) and plain.is_integer():

@@ -231,3 +231,10 @@ def test_texts_of_the_shape_of_labels_are_read(unwrap):
     mapping = choose_mapping([row], FormatOptions(), unwrap=unwrap)
     assert mapping.fields(row)["json"] == {"annotations": [{"bbox": [1, 2, 3, 4]}], "note": "[1]"}
     assert "json (2 columns; annotations read as JSON)" in describe_mapping(mapping, [row])
+
+
+def test_captions_stay_a_list_where_there_are_lists_alone():
+    row = {"image": [JPEG], "captions": [b"a cat"], "note": [b"x"]}
+    assert choose_mapping([row], FormatOptions()).fields(row)["json"] == {"captions": ["a cat"], "note": "x"}
+    row = {"image": JPEG, "captions": "a cat"}
+    assert choose_mapping([row], FormatOptions(), unwrap=False).fields(row)["json"] == {"captions": "a cat"}
