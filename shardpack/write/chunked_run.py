@@ -292,10 +292,12 @@ class ChunkedRun:
         """Return all files but tars and shard indexes, in the order in which to publish them.
 
         Raises:
-            SourceError: No sample is left.
+            SourceError: There is no sample, or none is left.
             DuplicateKeyError: A key is in two shards.
         """
         shards, tally = self._shards(), self.tally()
+        if not tally.samples:
+            raise SourceError("the source has no samples; name one that has some")
         if not shards:
             raise SourceError(
                 f"no sample is left of {tally.samples:,}: {tally.dropped:,} dropped, {len(tally.rejected):,} rejected"

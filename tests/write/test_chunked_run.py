@@ -198,6 +198,8 @@ def test_nothing_left_is_an_error_and_no_dataset(tmp_path):
         pack(tmp_path, listing(9), recipe(Grow(drop="/")))
     with pytest.raises(SourceError, match=r"0 dropped, 9 rejected, the first as made to fail"):
         pack(tmp_path, listing(9), recipe(Grow(fail="/"), on_error="skip"))
+    with pytest.raises(SourceError, match=r"^the source has no samples; name one that has some$"):
+        pack(tmp_path, listing(0), recipe(Grow()))
     assert not list(tmp_path.glob("*.tar"))
     assert not (tmp_path / ".shardpack/manifest.json").exists()
 

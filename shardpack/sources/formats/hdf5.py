@@ -61,6 +61,8 @@ def open(found: FoundFiles, options: FormatOptions) -> RowSource:  # noqa: A001 
 def open_here(found: FoundFiles, options: FormatOptions) -> RowSource:
     """Return the rows, read in this process. Raises as `open`."""
     names = list(found.names) if found.is_file else found.matching(*_PATTERNS)
+    if not names:
+        raise SourceError(f"no HDF5 file is in {found.location!r}; expected names such as *.h5")
     parts: list[PartOfFile] = []
     left: list[str] = []
     classes: tuple[str, ...] | None = None

@@ -33,6 +33,12 @@ def add_images(group, name, payloads):
         dataset[number] = np.frombuffer(payload, "u1")
 
 
+def test_a_folder_without_files_of_the_format_is_an_error(tmp_path):
+    (tmp_path / "a.log").touch()
+    with pytest.raises(SourceError, match=r"no HDF5 file is in .*; expected names such as \*\.h5"):
+        hdf5.open_here(find_files(tmp_path), FormatOptions())
+
+
 def test_a_table_of_encoded_images_becomes_samples(tmp_path):
     with h5py.File(tmp_path / "t.h5", "w") as file:
         add_images(file, "images", JPEGS)
