@@ -30,6 +30,8 @@ class Threads:
     If the owner is dropped without `close`, the threads end without being joined.
     """
 
+    _is_exiting = staticmethod(sys.is_finalizing)  # modules may be gone then, and threads were joined
+
     def __init__(self, limit: int, *, purpose: str) -> None:
         self._members: set[int] = set()
         self._pool = ThreadPoolExecutor(
@@ -51,6 +53,8 @@ class Threads:
 
     def close(self, *, wait: bool = True) -> None:
         """Cancel pending calls, and join the threads unless `wait` is false. Safe to call twice."""
+        if self._is_exiting():
+            return
         # The garbage collector may drop an iterator in one of its own threads, which cannot join itself.
         self._pool.shutdown(wait=wait and threading.get_ident() not in self._members, cancel_futures=True)
 
@@ -60,6 +64,8 @@ class DaemonThreads:
 
     The interpreter joins `Threads` at exit, but not these: a running call is cut short.
     """
+
+    _is_exiting = staticmethod(sys.is_finalizing)  # modules may be gone then, and daemon threads never run again
 
     def __init__(self, limit: int, *, purpose: str) -> None:
         self._limit, self._name = limit, f"shardpack-{purpose}"
@@ -87,13 +93,14 @@ class DaemonThreads:
 
     def close(self, *, wait: bool = True) -> None:
         """Cancel pending calls, and join the threads unless `wait` is false. Safe to call twice."""
+        if self._is_exiting():
+            return
         with suppress(queue.Empty):
             while True:
                 if (call := self._calls.get_nowait()) is not None:
                     call[0].cancel()
         self._calls.put(None)
-        # While the interpreter shuts down, daemon threads never run again: joining one would wait for ever.
-        for thread in self._threads if wait and not sys.is_finalizing() else ():
+        for thread in self._threads if wait else ():
             if thread is not threading.current_thread():
                 thread.join()
 

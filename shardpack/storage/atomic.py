@@ -5,8 +5,9 @@ from __future__ import annotations
 import errno
 import os
 import secrets
+import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from types import MappingProxyType
 from typing import Any
@@ -86,8 +87,9 @@ class NewFile:
                 raise
             # Some file systems cannot reserve space, but writing works.
 
-    def __del__(self) -> None:
-        self.close()
+    def __del__(self, is_exiting: Callable[[], bool] = sys.is_finalizing) -> None:
+        if not is_exiting():  # else modules may be gone already, and the system closes it
+            self.close()
 
     def write(self, data: Any) -> None:
         """Append all bytes of a buffer."""

@@ -9,8 +9,9 @@ from __future__ import annotations
 import mmap
 import os
 import stat
+import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -75,8 +76,9 @@ class LocalFile:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def __del__(self) -> None:
-        self.close()
+    def __del__(self, is_exiting: Callable[[], bool] = sys.is_finalizing) -> None:
+        if not is_exiting():  # else modules may be gone already, and the system closes it
+            self.close()
 
     def close(self) -> None:
         descriptor, self._descriptor = self._descriptor, -1

@@ -48,8 +48,9 @@ class FolderLock:
     def __exit__(self, *_: object) -> None:
         self.release()
 
-    def __del__(self) -> None:
-        self.release()
+    def __del__(self, is_exiting: Callable[[], bool] = sys.is_finalizing) -> None:
+        if not is_exiting():  # else modules may be gone already, and the system closes it
+            self.release()
 
     def try_acquire(self, *, shared: bool = False) -> bool:
         """Acquire the lock and return True, or return False if another process holds it. Never waits.

@@ -11,6 +11,7 @@ next one is assembled.
 from __future__ import annotations
 
 import queue
+import sys
 import threading
 import weakref
 from collections.abc import Callable, Iterable, Sequence
@@ -177,9 +178,10 @@ class Buffer:
                 view.release()
         self._memory = self._other = np.zeros(0, np.uint8)
 
-    def __del__(self) -> None:
+    def __del__(self, is_exiting: Callable[[], bool] = sys.is_finalizing) -> None:
         """Release the views first: the garbage collector of Python 3.13 complains where a file goes before its view."""
-        self.release()
+        if not is_exiting():  # else modules may be gone already
+            self.release()
 
 
 class WriteBehind:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pickle
+import subprocess
+import sys
 
 import pytest
 
@@ -24,6 +26,23 @@ SAMPLES = numbered(40)
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     return write(tmp_path_factory.mktemp("dataset"), SAMPLES, max_shard_samples=7)
+
+
+OPEN_AT_EXIT = """
+import sys, torch, shardpack
+ds = shardpack.open(sys.argv[1])
+ds[0]
+loader, stream = iter(ds.loader(2)), iter(ds.stream())
+next(loader), next(stream)
+writer = shardpack.ShardWriter(sys.argv[2])
+writer.write("a", {"txt": "b"})
+"""
+
+
+def test_a_script_that_leaves_all_open_ends_quietly(folder, tmp_path):
+    """Once torch is imported, objects of the script are dropped when modules are gone already."""
+    command = [sys.executable, "-c", OPEN_AT_EXIT, folder, tmp_path]
+    assert b"Exception ignored" not in subprocess.run(command, capture_output=True, check=True).stderr
 
 
 def test_samples_are_plain_dicts(folder):
