@@ -382,13 +382,9 @@ def dataset_to_pack(
     storage_options: Mapping[str, Any] | None,
     allow_locations: bool | Sequence[str],
 ) -> Dataset | None:
-    """Return the dataset of which a source is the folder or URL; None for all others. Arguments as for `pack`.
-
-    Raises:
-        DatasetNotFoundError: A URL is not that of a dataset; the message says what else `pack` reads by URL.
-    """
-    from shardpack.sources.dataset_path import dataset_path
-    from shardpack.storage.url import is_url, options_for
+    """Return the dataset of which a source is the folder or URL; None for all others. Arguments as for `pack`."""
+    from shardpack.sources.dataset_path import dataset_path, no_dataset_at
+    from shardpack.storage.url import options_for
 
     path = dataset_path(source)
     if path is None:
@@ -396,9 +392,4 @@ def dataset_to_pack(
     try:
         return open(path, storage_options=options_for(path, out, storage_options), allow_locations=allow_locations)
     except DatasetNotFoundError as error:
-        if not is_url(path):
-            raise
-        raise DatasetNotFoundError(
-            f"no dataset is at {path!r}, and no other format is looked for behind a URL; say which one it is "
-            "(--from NAME; in Python source_format), name an archive, or copy the folder here first"
-        ) from error
+        raise no_dataset_at(path) from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from shardpack.errors import DatasetNotFoundError
 from shardpack.format.layout import MANIFEST_PATH
 from shardpack.sources.archives.open import is_archive
 from shardpack.storage.url import is_url, local_path
@@ -20,3 +21,11 @@ def dataset_path(source: object) -> str | None:
     if is_archive(path) or (not is_url(path) and not os.path.exists(os.path.join(path, MANIFEST_PATH))):
         return None
     return path
+
+
+def no_dataset_at(url: str) -> DatasetNotFoundError:
+    """Return the error for a URL that was taken for that of a dataset: what else is packed by its URL."""
+    return DatasetNotFoundError(
+        f"no dataset is at {url!r}, and no other format is looked for behind a URL; say which one it is "
+        "(--from NAME; in Python source_format), name an archive, or copy the folder here first"
+    )

@@ -292,7 +292,7 @@ class ChunkedRun:
         """Return all files but tars and shard indexes, in the order in which to publish them.
 
         Raises:
-            SourceError: There is no sample, or none is left.
+            SourceError: The source has no samples, or none are left.
             DuplicateKeyError: A key is in two shards.
         """
         shards, tally = self._shards(), self.tally()
