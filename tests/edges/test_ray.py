@@ -72,7 +72,7 @@ def cluster(s3_server):
                 yield Cluster(process, environment).wait()
             finally:
                 process.stdin.close()
-                process.wait(60)
+                process.wait(600)
 
 
 @pytest.fixture(scope="module")
@@ -179,6 +179,6 @@ def test_from_the_command_line(cluster, source, whole, tmp_path):
     command = [sys.executable, "-m", "shardpack", "pack", str(source), str(tmp_path / "out"), "--layout", "files"]
     command += ["--max-shard-samples", "2", "--engine", "ray"]
     environment = {**cluster.environment, "RAY_ADDRESS": cluster.address}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=120)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=600)
     assert done.returncode == 0, done.stderr
     assert contents(tmp_path / "out") == whole

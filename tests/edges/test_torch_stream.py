@@ -246,4 +246,6 @@ def test_early_breaks_leave_nothing_behind(tmp_path):
     del dataset
     gc.collect()
     assert descriptors(folder) == 0
+    for process in multiprocessing.active_children():  # a DataLoader gives a worker 5 s, then ends it and does not wait
+        process.join(60)
     assert not multiprocessing.active_children()
