@@ -90,7 +90,7 @@ def hugging_face(folders, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def ray_data(folders):
-    with tempfile.TemporaryDirectory(prefix="ray") as scratch:  # a short path: it holds sockets
+    with tempfile.TemporaryDirectory(prefix="ray", ignore_cleanup_errors=True) as scratch:  # short: it holds sockets
         yield run("ray", "ray_data.py", scratch, folders)
 
 

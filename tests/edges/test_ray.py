@@ -53,7 +53,7 @@ def cluster(s3_server):
             pytest.fail(reason + ", and SHARDPACK_REQUIRE_READERS is set", pytrace=False)
         pytest.skip(reason)
     given = s3_server.options()
-    with tempfile.TemporaryDirectory(prefix="ray") as scratch:  # a short path: it holds sockets
+    with tempfile.TemporaryDirectory(prefix="ray", ignore_cleanup_errors=True) as scratch:  # short: it holds sockets
         environment = {
             **os.environ,
             "PYTHONPATH": str(ROOT) + os.pathsep + os.environ.get("PYTHONPATH", ""),
