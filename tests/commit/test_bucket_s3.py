@@ -145,7 +145,9 @@ def killed(bucket, zygote, source, work, every):
 
 
 @pytest.mark.parametrize(
-    "every", [pytest.param(5, marks=pytest.mark.subset), pytest.param(1, marks=pytest.mark.slow)], ids=["some", "all"]
+    "every",
+    [pytest.param(5, marks=pytest.mark.subset), pytest.param(1, marks=pytest.mark.every_step)],
+    ids=["some", "all"],
 )
 def test_a_kill_at_any_put_is_healed_by_the_same_command(source, bucket, zygote, tmp_path, every):
     shardpack.pack(source, tmp_path / "whole", jobs=1, **OPTIONS)
@@ -253,7 +255,9 @@ def test_credentials_do_not_show_in_errors(source, s3_server):
 
 
 @pytest.mark.parametrize(
-    "every", [pytest.param(7, marks=pytest.mark.subset), pytest.param(1, marks=pytest.mark.slow)], ids=["some", "all"]
+    "every",
+    [pytest.param(7, marks=pytest.mark.subset), pytest.param(1, marks=pytest.mark.every_step)],
+    ids=["some", "all"],
 )
 @pytest.mark.parametrize("publishes", [False, True])
 def test_a_part_that_is_killed_at_any_put_is_started_again(source, whole, bucket, zygote, every, *, publishes):

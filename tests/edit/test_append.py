@@ -501,7 +501,9 @@ def test_a_killed_append_harms_nothing_and_is_continued(base, new, tmp_path, rep
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 @pytest.mark.parametrize(
-    "every", [pytest.param(7, marks=pytest.mark.subset), pytest.param(1, marks=pytest.mark.slow)], ids=["some", "all"]
+    "every",
+    [pytest.param(7, marks=pytest.mark.subset), pytest.param(1, marks=pytest.mark.every_step)],
+    ids=["some", "all"],
 )
 def test_killed_at_any_step_in_a_folder(base, new, tmp_path, zygote, every):  # noqa: F811
     shutil.copytree(base, tmp_path / "whole")

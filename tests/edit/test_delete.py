@@ -272,7 +272,9 @@ def test_samples_of_a_lost_tar_can_be_deleted(tmp_path, compress):
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 @pytest.mark.parametrize(
-    "every", [pytest.param(5, marks=pytest.mark.subset), pytest.param(1, marks=pytest.mark.slow)], ids=["some", "all"]
+    "every",
+    [pytest.param(5, marks=pytest.mark.subset), pytest.param(1, marks=pytest.mark.every_step)],
+    ids=["some", "all"],
 )
 def test_killed_at_any_step_in_a_folder(folder, tmp_path, zygote, every):  # noqa: F811
     seen, before = set(), file_contents(folder)

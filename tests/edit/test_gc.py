@@ -289,7 +289,9 @@ def test_no_dataset(tmp_path):
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 @pytest.mark.parametrize(
-    "every", [pytest.param(5, marks=pytest.mark.subset), pytest.param(1, marks=pytest.mark.slow)], ids=["some", "all"]
+    "every",
+    [pytest.param(5, marks=pytest.mark.subset), pytest.param(1, marks=pytest.mark.every_step)],
+    ids=["some", "all"],
 )
 def test_killed_at_any_step_in_a_folder(folder, tmp_path, zygote, every):  # noqa: F811
     shutil.copytree(folder, tmp_path / "whole")

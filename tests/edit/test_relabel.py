@@ -247,7 +247,9 @@ def test_two_editors(dataset):
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 @pytest.mark.parametrize(
-    "every", [pytest.param(19, marks=pytest.mark.subset), pytest.param(1, marks=pytest.mark.slow)], ids=["some", "all"]
+    "every",
+    [pytest.param(19, marks=pytest.mark.subset), pytest.param(1, marks=pytest.mark.every_step)],
+    ids=["some", "all"],
 )
 def test_killed_at_any_step_in_a_folder(dataset, tmp_path, zygote, every):  # noqa: F811
     new, seen = {"k/1": {"n": 7}, "k/5": {"n": 8}}, set()

@@ -43,7 +43,8 @@ def killed(tars, tmp_path, zygote, *, every, **options):  # noqa: F811
 
 
 @pytest.fixture(
-    params=[pytest.param(7, marks=pytest.mark.subset), pytest.param(1, marks=pytest.mark.slow)], ids=["some", "all"]
+    params=[pytest.param(7, marks=pytest.mark.subset), pytest.param(1, marks=pytest.mark.every_step)],
+    ids=["some", "all"],
 )
 def every(request):
     return request.param

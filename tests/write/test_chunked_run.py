@@ -247,7 +247,9 @@ def test_shards_are_as_full_as_planned(tmp_path):
     assert sum("-00.tar" not in info.name for info in packed.shards) < len(packed.shards) / 5
 
 
-@pytest.mark.parametrize("every", [pytest.param(5, marks=pytest.mark.subset), pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "every", [pytest.param(5, marks=pytest.mark.subset), pytest.param(1, marks=pytest.mark.every_step)]
+)
 def test_a_bucket_gets_the_same_whenever_the_packer_is_killed(tmp_path, every):
     found, made = listing(20), recipe(Grow(1.5, drop="7", twice="b/"), max_samples=9)
     whole = pack(tmp_path / "whole", found, made)

@@ -70,7 +70,7 @@ def is_complete(out):
     return (out / MANIFEST_PATH).exists()
 
 
-SOME, ALL = pytest.mark.subset, pytest.mark.slow
+SOME, ALL = pytest.mark.subset, pytest.mark.every_step
 NEEDS_ZSTD = pytest.mark.skipif(not find_spec("zstandard"), reason="zstandard is not installed")
 
 
@@ -108,7 +108,7 @@ def reference(tmp_path, zygote, what, source, name="whole"):
         pytest.param(PACK, 1, id="pack"),
         pytest.param(WRITE, 3, marks=SOME, id="writer-some"),
         pytest.param(WRITE, 1, marks=ALL, id="writer-all"),
-        pytest.param(SHUFFLED, 5, marks=ALL, id="shuffled"),
+        pytest.param(SHUFFLED, 5, marks=pytest.mark.slow, id="shuffled"),
         pytest.param(CHUNKED, 3, marks=[SOME, NEEDS_ZSTD], id="chunked-some"),
         pytest.param(CHUNKED, 1, marks=[ALL, NEEDS_ZSTD], id="chunked-all"),
     ],

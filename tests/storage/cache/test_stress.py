@@ -120,7 +120,7 @@ def stress(seconds):
 
 
 @pytest.mark.parametrize(
-    "seconds", [pytest.param(2, marks=pytest.mark.subset), pytest.param(8, marks=pytest.mark.slow)]
+    "seconds", [pytest.param(2, marks=pytest.mark.subset), pytest.param(8, marks=pytest.mark.every_step)]
 )
 def test_kills_at_any_moment(seconds):
     script = f"from tests.storage.cache.test_stress import stress; print(stress({seconds}))"
