@@ -2,11 +2,12 @@
 
 request             what `pack` is asked for                          (report: what it returns; preview: a dry run)
 pack                which of the ways below a source goes             (place: where samples are packed)
-  pack_run          a listing: each shard is known in advance         (sharding: cuts and names; pack_shard: one shard)
-  pack_chunked      lengths are known when a sample is made
-    chunk_input     what is cut into chunks                           (listed_input, row_input; chunk_plan: the cuts)
-    chunked_run     one run                                           (pack_chunk: one chunk; chunk_journal)
-    pack_rows       rows of foreign formats
+  pack_listed       samples that can be listed: folders, datasets
+  pack_rows         rows of foreign formats
+    pack_run        each shard is known in advance                    (sharding: cuts and names; pack_shard: one shard)
+    pack_chunked    lengths are known when a sample is made
+      chunk_input   what is cut into chunks                           (listed_input, row_input; chunk_plan: the cuts)
+      chunked_run   one run                                           (pack_chunk: one chunk; chunk_journal)
   pack_samples      an iterable, one by one
   shard_writer      `ShardWriter`: samples from code
 part                one machine's part of a plan                      (pack_part, pack_chunks_part)

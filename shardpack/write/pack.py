@@ -1,60 +1,30 @@
 """Pack a source into a dataset: what `shardpack.pack` does.
 
-A source that can list its samples is listed, checked, ordered, planned and packed, in this order (README.md has
-the diagram). An iterable cannot; its samples go one by one through a `ShardWriter`.
+Here it is decided which way a source goes: samples that can be listed through `pack_listed.py` (README.md has the
+diagram), rows of foreign formats through `pack_rows.py`, and those of an iterable one by one through a `ShardWriter`.
 """
 
 from __future__ import annotations
 
 import os
-import time
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from functools import partial
-from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import numpy as np
-
-from shardpack.commit.overwrite import check_writable
-from shardpack.commit.target import Target
-from shardpack.errors import CorruptShardError, OptionError
-from shardpack.order.permutation import PACK_ORDER, derive_key, permutation
-from shardpack.runtime.cores import usable_cores
-from shardpack.runtime.engine import IN_PROCESS, Engine, as_remote
-from shardpack.runtime.processes import start_workers
-from shardpack.runtime.start_engine import start_engine
-from shardpack.sources.archives.spool import Spool
+from shardpack.errors import OptionError
 from shardpack.sources.dataset import DatasetSource, Listable
 from shardpack.sources.folder import FolderSource
-from shardpack.sources.image_check import check_images
-from shardpack.sources.label_check import check_labels
-from shardpack.sources.layouts.describe import left_out_line, without_match_line
-from shardpack.sources.listing import Listing
-from shardpack.sources.source import Listed, ListOptions, Source
-from shardpack.sources.splits import counted_splits, only_split, sorted_by_split, split_ends
-from shardpack.storage.atomic import storage_errors
 from shardpack.storage.local import LocalStore
 from shardpack.storage.open import Writable, refuse_same_store
 from shardpack.storage.url import is_url, scheme_of
-from shardpack.write.chunk_plan import ChunkRecipe
-from shardpack.write.listed_input import ListedInput
-from shardpack.write.make_there import probe_source
-from shardpack.write.pack_part import pack_part
-from shardpack.write.pack_run import Packed, PackPlan, pack_plan, plan_shards
-from shardpack.write.part import Part, parse_part
+from shardpack.write.pack_listed import pack_listed
 from shardpack.write.place import NewDataset, Place
 from shardpack.write.report import PackReport
 from shardpack.write.request import FOR_COLUMNS, FOR_FOLDERS, FOR_ROWS, PackRequest
 
-if TYPE_CHECKING:
-    from shardpack.write.preview import SamplePreview
-
-_SAMPLES_PER_JOB = 64  # at least, where they are transformed: starting a worker takes 0.2 s
-
+Located = str | os.PathLike[str]
 KeyedSamples = Iterable[tuple[str, Mapping[str, Any]]]
-Packable = str | os.PathLike[str] | Listable | KeyedSamples
+Packable = Located | Listable | KeyedSamples
 
 
 def pack_source(source: Packable, out: Writable, request: PackRequest, *, place: Place | None = None) -> PackReport:
@@ -68,35 +38,11 @@ def pack_source(source: Packable, out: Writable, request: PackRequest, *, place:
         OptionError: The source is something else, or an option does not fit it.
     """
     if isinstance(source, (str, os.PathLike)):
-        options = request.storage_options
-        if is_url(source):  # of an archive; credentials for one provider are not sent to another
-            if scheme_of(out) is None:
-                request = replace(request, storage_options=None)
-            elif scheme_of(out) != scheme_of(source):
-                options = None
-        from shardpack.write.pack_rows import find_rows, pack_rows  # what no other source needs
-
-        if (rows := find_rows(source, request, options if is_url(source) else None)) is not None:
-            return pack_rows(*rows, place or NewDataset(out, request.storage_options), request)
-        request.refuse_but_for("images with labels", **FOR_ROWS)
-        new = NewDataset(out, request.storage_options) if place is None else place
-        if place is None and not is_url(source):
-            refuse_same_store([LocalStore(source)], new.store)
-        folder = FolderSource(
-            source,
-            request.layout,
-            request.annotations,
-            ignore=request.ignore,
-            table=request.table,
-            key_column=request.key_column,
-            label_column=request.label_column,
-            storage_options=options if is_url(source) else None,
-        )
-        return _pack_listed(folder, new, request)
+        return _pack_files(source, out, request, place)
     if isinstance(source, Listable):
         request.refuse_but_for("a dataset as source", **FOR_FOLDERS, **FOR_ROWS, **FOR_COLUMNS)
         place = place or NewDataset(out, request.storage_options)
-        return _pack_listed(DatasetSource(source, request.split), place, request)
+        return pack_listed(DatasetSource(source, request.split), place, request)
     if isinstance(source, Iterable):
         from shardpack.write.pack_samples import pack_samples  # imports what only `ShardWriter` needs
 
@@ -104,205 +50,30 @@ def pack_source(source: Packable, out: Writable, request: PackRequest, *, place:
     raise OptionError(f"cannot pack {source!r}: expected a folder, a dataset, or an iterable of (key, fields)")
 
 
-def _pack_listed(source: Source, place: Place, request: PackRequest) -> PackReport:
-    """Write the dataset of a source that can list its samples: planned, in parallel, resumable."""
-    began = time.perf_counter()
-    part = None if request.part is None else parse_part(request.part)
-    # In a folder, shards are made where they belong; a compressed tar may still need a place to be unpacked in.
-    work_dir = None if place.store.folder is not None and isinstance(source, FolderSource) else request.work_dir
-    target = place.target(work_dir=work_dir, shared=part is not None)
-    if not request.dry_run and part is None:
-        with storage_errors(f"write to {target.location!r}"):
-            check_writable(target, "pack", force=request.force)  # before hours of listing and checking
-    with ExitStack() as engines:
-        spool = engines.enter_context(Spool(request.work_dir, announce=request.announce, progress=request.progress))
-        # If `jobs` is given, its workers start while the source is listed, and do all the work; those beyond the cores
-        # only if there are tasks for them. Otherwise this process lists, since only the listing tells how many workers
-        # are worth starting.
-        # The nodes of a cluster only pack: this process lists.
-        threads = request.threads_per_job
-        listing_engine: Engine = IN_PROCESS
-        if request.engine is None and request.jobs is not None:
-            jobs = min(request.jobs, usable_cores())
-            listing_engine = engines.enter_context(start_workers(jobs, threads_per_job=threads))
-        packing_engine = listing_engine
-        listed = _list(source, request, listing_engine, spool)
-        if request.work_dir is not None and work_dir is None and not spool.used:
-            place.target(work_dir=request.work_dir)  # refuses it
-        place.refuse(listed.listing.stores)
-        said = (listed.sentence, left_out_line(listed.problems), without_match_line(listed.problems))
-        for line in filter(None, said):
-            request.announce(line)
-        if request.check_images is None and not request.check_labels and request.dry_run:
-            pass
-        elif request.engine is not None:
-            packing_engine = engines.enter_context(start_engine(request.engine, request.jobs, threads_per_job=threads))
-            if (remote := as_remote(packing_engine)) is not None:
-                probe_source(remote, ListedInput(listed.listing).first_part())
-        elif request.jobs is None:
-            jobs = min(usable_cores(), _useful_jobs(listed.listing, request, part))
-            packing_engine = engines.enter_context(start_workers(jobs, threads_per_job=threads))
-        elif (jobs := min(request.jobs, _useful_jobs(listed.listing, request, part))) > packing_engine.jobs:
-            packing_engine = engines.enter_context(start_workers(jobs, threads_per_job=threads))
-        listing = _listing_to_pack(listed, request, packing_engine, place)
-        pack = _pack_chunked if request.steps.change_payloads else _pack_planned
-        totals = pack(listing, listed, target, request, packing_engine, part=part)
-    return PackReport(
-        out=target.location,
-        layout=listed.layout,
-        found=listed.sentence,
-        classes=listing.classes,
-        by_class=listing.by_class and request.shuffle_seed is None,
-        left_out=dict(listed.problems.left_out),
-        seconds=time.perf_counter() - began,
-        dry_run=request.dry_run,
-        **totals,
+def _pack_files(source: Located, out: Writable, request: PackRequest, place: Place | None) -> PackReport:
+    """Write the dataset of a folder, of an archive or its URL, or of files in a foreign format."""
+    options = None
+    if is_url(source):
+        if scheme_of(out) in (None, scheme_of(source)):  # credentials for one provider are not sent to another
+            options = request.storage_options
+        if scheme_of(out) is None:
+            request = replace(request, storage_options=None)
+    from shardpack.write.pack_rows import find_rows, pack_rows  # what no other source needs
+
+    if (rows := find_rows(source, request, options)) is not None:
+        return pack_rows(*rows, place or NewDataset(out, request.storage_options), request)
+    request.refuse_but_for("images with labels", **FOR_ROWS)
+    new = NewDataset(out, request.storage_options) if place is None else place
+    if place is None and not is_url(source):
+        refuse_same_store([LocalStore(source)], new.store)
+    folder = FolderSource(
+        source,
+        request.layout,
+        request.annotations,
+        ignore=request.ignore,
+        table=request.table,
+        key_column=request.key_column,
+        label_column=request.label_column,
+        storage_options=options,
     )
-
-
-def _list(source: Source, request: PackRequest, engine: Engine, spool: Spool) -> Listed:
-    checks = request.check_images is not None or request.check_labels  # they raise what listing rejects, too
-    listed = source.list(
-        ListOptions(
-            rename_keys=request.rename_keys,
-            on_error="skip" if checks else request.on_error,
-            progress=lambda count: request.progress("list", count, 0),
-            engine=engine,
-            unpack=spool.unpack,
-        )
-    )
-    return listed if request.split is None else replace(listed, listing=only_split(listed.listing, request.split))
-
-
-def _pack_planned(
-    listing: Listing, listed: Listed, target: Target, request: PackRequest, engine: Engine, *, part: Part | None
-) -> dict[str, Any]:
-    """Pack payloads as they are: each shard is known before the first is written. Returns totals for the report."""
-    plan = plan_shards(listing, request.limits, request.compression)
-    packed = None
-    if not request.dry_run:
-        try:
-            packed = (pack_plan if part is None else partial(pack_part, part=part))(
-                plan,
-                target,
-                request,
-                recorded=request.recorded(listed.layout, listing.label_shape),
-                rejected=listed.problems.rejected,
-                engine=engine,
-            )
-        except CorruptShardError as error:
-            if request.on_error == "skip":
-                raise _with_way_out(error) from error
-            raise
-    shown: Sequence[SamplePreview] = ()
-    if request.dry_run:
-        from shardpack.write.preview import preview  # with what transforms samples, which plain packing does not need
-
-        shown = preview(plan.listing)
-    return {**_totals(plan, packed), "rejected": tuple(listed.problems.rejected), "preview": shown}
-
-
-def _with_way_out(error: CorruptShardError) -> CorruptShardError:
-    """Return the error of a damaged payload with what leaves its sample out: shards are planned to the byte."""
-    return CorruptShardError(
-        f"{error.args[0]}, or leave such samples out before shards are planned: also give check_images='decode' "
-        "(--check-images=decode)",
-        path=error.path,
-        key=error.key,
-        offset=error.offset,
-    )
-
-
-def _pack_chunked(
-    listing: Listing, listed: Listed, target: Target, request: PackRequest, engine: Engine, *, part: Part | None
-) -> dict[str, Any]:
-    """Pack payloads that change on the way: the chunks are known before. Returns totals for the report."""
-    # What plain packing does not need:
-    from shardpack.write.pack_chunked import pack_chunked
-
-    steps = request.steps
-    recipe = ChunkRecipe(
-        steps.application(), request.limits, request.compression, request.on_error, versions=steps.versions()
-    )
-    return pack_chunked(
-        ListedInput(listing),
-        recipe,
-        target,
-        request,
-        recorded=request.recorded(listed.layout, listing.label_shape),
-        rejected=listed.problems.rejected,
-        engine=engine,
-        part=part,
-    )
-
-
-def _listing_to_pack(listed: Listed, request: PackRequest, engine: Engine, place: Place) -> Listing:
-    """Return the listing with the requested classes, checks and order."""
-    listing = listed.listing
-    if request.classes is not None:
-        if listing.classes not in (None, request.classes):
-            raise OptionError("the source has classes of its own; leave out classes, or pack samples from code")
-        listing = replace(listing, classes=tuple(request.classes))
-    if place.is_new:
-        request.steps.check_fields(listing.fields)
-    listing = place.admit(listing, keeps_keys=request.transform is None)
-    if request.steps.select is not None and not request.steps.change_payloads:
-        listing = request.steps.select.of_listing(listing, listed.problems)
-        if request.on_error == "raise":
-            listed.problems.raise_if_any()
-    if request.check_images is not None:
-        listing = check_images(
-            listing,
-            listed.problems,
-            request.check_images,
-            engine=engine,
-            on_error=request.on_error,
-            progress=request.progress,
-        )
-    if request.check_labels:
-        listing = check_labels(
-            listing, listed.problems, engine=engine, on_error=request.on_error, progress=request.progress
-        )
-    return in_packing_order(listing, request.shuffle_seed)
-
-
-def in_packing_order(listing: Listing, shuffle_seed: int | None) -> Listing:
-    """Return the listing with the samples of a split together; with a seed, those of each are shuffled (SPEC 7.1)."""
-    listing = sorted_by_split(listing)
-    if shuffle_seed is None:
-        return listing
-    key, ends = derive_key(PACK_ORDER, shuffle_seed), split_ends(listing)
-    runs = pairwise([0, *ends])
-    return listing.take(np.concatenate([first + permutation(stop - first, key) for first, stop in runs]))
-
-
-def _useful_jobs(listing: Listing, request: PackRequest, part: Part | None) -> int:
-    """Return the number of shards of a part, or more where samples change: starting a worker takes 0.2 s."""
-    limits = request.limits
-    shards = int(listing.size.sum()) // limits.max_bytes + 1
-    if limits.max_samples is not None:
-        shards = max(shards, -(-listing.num_samples // limits.max_samples))
-    jobs = shards if part is None else -(-shards // part.count)
-    if request.steps.change_payloads:  # the samples of a chunk, too, are work for several
-        jobs = max(jobs, -(-listing.num_samples // _SAMPLES_PER_JOB))
-    return jobs
-
-
-def _totals(plan: PackPlan, packed: Packed | None) -> dict[str, Any]:
-    listing, tar_bytes, largest = plan.listing, int(plan.shard_bytes.sum()), int(plan.shard_bytes.max(initial=0))
-    complete = None if packed is None or packed.missing_shards else packed
-    return {
-        "num_samples": listing.num_samples,
-        "num_shards": plan.num_shards,
-        "num_bytes": tar_bytes if complete is None else complete.num_bytes,
-        "tar_bytes": tar_bytes,
-        "payload_bytes": int(listing.size.sum()),
-        "largest_shard_bytes": largest if complete is None else complete.largest_shard_bytes,
-        "missing_shards": 0 if packed is None else packed.missing_shards,
-        "resumed_shards": 0 if packed is None else packed.resumed_shards,
-        "samples_per_field": listing.samples_per_field(),
-        "splits": counted_splits(listing),
-        "kept": listing.num_samples,
-        "source_bytes": int(listing.size.sum()),
-        "source_samples": listing.num_samples,
-    }
+    return pack_listed(folder, new, request)

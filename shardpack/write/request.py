@@ -142,6 +142,11 @@ class PackRequest:
         one_of("layout", self.layout, LAYOUT_CHOICES)
 
     @property
+    def checks_samples(self) -> bool:
+        """Whether payloads are looked at before any is packed."""
+        return self.check_images is not None or self.check_labels
+
+    @property
     def format_options(self) -> FormatOptions:
         """How rows of a foreign format become samples."""
         return FormatOptions(

@@ -479,5 +479,5 @@ def test_pack_says_the_splits_and_packs_one(run, images, tmp_path):
     assert (done.code, "splits:" in done.err) == (0, False)
     assert len(shardpack.open(tmp_path / "one")) == 12
     done = run("pack", tmp_path / "photos", tmp_path / "none", "--split", "test")
-    assert done.code == 1
+    assert done.code == 2
     assert "no split 'test'; choose one of 'train', 'val'" in done.err

@@ -36,6 +36,7 @@ ELSEWHERE = {
     "sources/layouts/table_rows.py": "sources/layouts/test_table.py",  # the labels that its layout makes
     "sources/layouts/layout.py": "sources/layouts/test_detect.py",  # a protocol, and the choice among its kinds
     "write/chunk_input.py": "write/test_row_input.py",  # protocols, with two kinds
+    "write/pack_listed.py": "write/test_pack.py",  # the way that most sources go
     "write/pack_chunked.py": "write/test_pack_rows.py",  # what a report says of packed rows
     "write/plan_members.py": "write/test_part_plan.py",  # what two plans compare
     "storage/protocols.py": "storage/contract.py",  # the contract that every store is held to

@@ -14,7 +14,7 @@ from shardpack.write.chunk_plan import (
     plan_chunks,
 )
 from shardpack.write.listed_input import ListedInput
-from shardpack.write.pack import in_packing_order
+from shardpack.write.pack_listed import in_packing_order
 from shardpack.write.shard_compression import ShardCompression
 from shardpack.write.sharding import sample_bytes
 from tests.write.chunk_steps import SMALL, Grow, listing, recipe

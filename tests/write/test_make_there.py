@@ -167,7 +167,7 @@ def test_a_run_that_failed_is_continued(machine, source, whole, tmp_path, monkey
         (source / "a/06.jpg").rename(tmp_path / "vanished.jpg")
 
     with monkeypatch.context() as patch:
-        patch.setattr("shardpack.write.pack.probe_source", vanish)
+        patch.setattr("shardpack.write.pack_listed.probe_source", vanish)
         with pytest.raises(SourceError, match=r"a/06.jpg'?: No such file"):
             shardpack.pack(source, tmp_path / "out", engine=machine, **OPTIONS)
     (tmp_path / "vanished.jpg").rename(source / "a/06.jpg")

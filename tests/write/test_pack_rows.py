@@ -131,7 +131,7 @@ def test_one_split_alone(source, tmp_path):
     shardpack.pack(source, tmp_path / "out", split="val", jobs=1)
     with shardpack.open(tmp_path / "out") as ds:
         assert (len(ds), dict(ds.splits)) == (9, {})
-    with pytest.raises(SourceError, match="no split 'test'; choose one of 'train', 'val'"):
+    with pytest.raises(OptionError, match="no split 'test'; choose one of 'train', 'val'"):
         shardpack.pack(source, tmp_path / "test", split="test")
 
 

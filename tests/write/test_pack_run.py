@@ -18,7 +18,7 @@ from shardpack.order.permutation import PACK_ORDER, derive_key, permutation
 from shardpack.runtime.engine import IN_PROCESS
 from shardpack.runtime.processes import start_workers
 from shardpack.sources.splits import only_split, with_splits
-from shardpack.write.pack import in_packing_order
+from shardpack.write.pack_listed import in_packing_order
 from shardpack.write.pack_run import pack_plan, plan_shards
 from shardpack.write.request import PackRequest
 from shardpack.write.sharding import ShardLimits
