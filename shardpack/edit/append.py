@@ -7,27 +7,24 @@ Nothing old is read but keys, and nothing old is written again but the manifest 
 
 from __future__ import annotations
 
-import json
 import os
-import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
-from xxhash import xxh3_128_hexdigest
 
 from shardpack.commit.bucket_target import no_check
 from shardpack.commit.edit_transaction import EditTransaction
 from shardpack.commit.overwrite import newest_manifest
 from shardpack.commit.target import Target
 from shardpack.edit.added_shards import AddedShards
-from shardpack.edit.append_place import AppendPlace
+from shardpack.edit.append_place import AppendPlace, Wishes
+from shardpack.edit.append_request import append_digest, append_request, check_options
 from shardpack.edit.base import EditBase, open_base
 from shardpack.edit.duplicates import DuplicateKeys, OnDuplicate
+from shardpack.edit.inherited_splits import count_drawn, extended_splits, inherited_splits
 from shardpack.edit.label_values import other_label_field
 from shardpack.edit.report import EditReport
 from shardpack.errors import OptionError, OutputExistsError, ShardpackError
@@ -37,26 +34,17 @@ from shardpack.format.named_files import Parts
 from shardpack.format.next_generation import KEEP, next_generation
 from shardpack.format.shard_info import samples_per_field
 from shardpack.format.shard_table import ShardTable
-from shardpack.format.splits import NO_SPLIT, Splits, parse_splits, splits_of_shards
+from shardpack.format.splits import Splits, parse_splits, splits_of_shards
 from shardpack.runtime.arguments import one_of
 from shardpack.sources.class_numbers import LABEL_FIELDS
 from shardpack.storage.open import Writable
-from shardpack.storage.url import is_path, is_url
+from shardpack.storage.url import is_path
 from shardpack.write.pack import Packable, pack_source
 from shardpack.write.report import PackReport
 from shardpack.write.request import PackRequest
 
 if TYPE_CHECKING:
     from shardpack.table.packed_rows import PackedRows
-
-_INDEXES_AT_ONCE = 8
-_NOT_FOR_APPEND = frozenset(("steps", "force", "part", "split"))
-# How the dataset was packed decides how its new shards are, where the caller says nothing.
-_AS_PACKED = ("max_shard_bytes", "max_shard_samples", "allow_oversized", "rename_keys")
-# Of what does not decide bytes, a run that continues another one may have more or less.
-_OF_THIS_RUN = frozenset((
-    "jobs", "engine", "threads_per_job", "dry_run", "progress", "announce", "work_dir", "storage_options",
-))  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,54 +83,27 @@ def append_source(
     """
     began = time.perf_counter()
     one_of("on_duplicate", on_duplicate, ("raise", "replace"))
-    known = {field.name for field in fields(PackRequest)} - _NOT_FOR_APPEND
-    if unknown := sorted(options.keys() - known):
-        raise OptionError(f"append has no option {unknown[0]!r}; its options are those of pack but force and part")
+    check_options(options)
     storage_options = None if is_path(dataset) else options.get("storage_options")  # else they are for the source
     base = open_base(dataset, storage_options=storage_options, allow_locations=allow_locations)
     same_classes = classes == "same"
-    request = _request(base.manifest, {**options, "classes": None if same_classes else classes})
-    call = partial(_Append, source, request, on_duplicate=on_duplicate, split=split, same_classes=same_classes)
+    request = append_request(base.manifest, {**options, "classes": None if same_classes else classes})
+    is_listed = hasattr(source, "listing") or isinstance(source, (str, os.PathLike))
+    wishes = Wishes(
+        split=split,
+        same_classes=same_classes or not is_listed,  # samples from code are labelled as the dataset is
+        takes_labels=request.fields is None or not LABEL_FIELDS.isdisjoint(request.fields),
+        renumbers=reconcile or not hasattr(source, "listing"),
+    )
+    call = partial(_Append, source, request, wishes, on_duplicate=on_duplicate, is_listed=is_listed, began=began)
     with closing(base):
         if request.dry_run:
-            return call(base, reconcile=reconcile, began=began).dry_run()
-        digest = _digest(source, base, request, split)
+            return call(base).dry_run()
+        digest = append_digest(source, base, request, split)
         with base.begin("append", run_digest=digest, single_writer=single_writer) as transaction:
             current = base.of(transaction)
             with closing(current), _packed_rows(current, request) as rows:
-                return call(current, reconcile=reconcile, began=began, rows=rows).commit(transaction)
-
-
-def _request(manifest: Manifest, options: Mapping[str, Any]) -> PackRequest:
-    """Return what is asked of `pack`: shards are limited and compressed as the dataset is, unless told otherwise."""
-    defaults = {name: value for name in _AS_PACKED if (value := manifest.option(name)) is not None}
-    given = {name: value for name, value in options.items() if name not in _AS_PACKED or value is not None}
-    if given.get("compress") is None and given.get("frame_bytes") is None:
-        compress = manifest.option("compress")
-        if isinstance(compress, dict):
-            defaults |= {"compress": compress, "frame_bytes": manifest.option("frame_bytes")}
-            given = {name: value for name, value in given.items() if name not in ("compress", "frame_bytes")}
-    return PackRequest(**{**defaults, **given, "force": True})
-
-
-def _digest(source: Packable, base: EditBase, request: PackRequest, split: str | None) -> str:
-    """Return a digest of the call, so that the same call continues an interrupted one.
-
-    What is in the source is left to the journal of `pack`. Of an iterable nothing can be continued: in a bucket, where
-    two calls may be at work at once, each has a digest of its own.
-    """
-    if isinstance(source, (str, os.PathLike)):
-        what = os.fspath(source)
-        what = what if is_url(what) else os.path.abspath(what)
-    else:
-        same = "samples" if base.store.folder is not None else secrets.token_hex(16)
-        what = _listed(source) or same
-    said = {
-        field.name: repr(getattr(request, field.name))
-        for field in fields(PackRequest)
-        if field.name not in _OF_THIS_RUN and field.name not in ("steps", "transform")
-    }
-    return xxh3_128_hexdigest(json.dumps([what, split, sorted(said.items())]).encode("utf-8", "surrogatepass"))
+                return call(current, rows=rows).commit(transaction)
 
 
 @contextmanager
@@ -157,20 +118,6 @@ def _packed_rows(base: EditBase, request: PackRequest) -> Iterator[PackedRows | 
         yield rows
 
 
-def _listed(source: object) -> str | None:
-    """Return a digest of which samples a dataset, view, stream or mix has, in which order; None for anything else."""
-    from shardpack.stream.stream import Stream  # appending a folder needs nothing that streams
-    from shardpack.stream.stream_input import Placed, Streamable
-    from shardpack.stream.stream_listing import digest_of
-
-    if isinstance(source, Stream):
-        return digest_of(source.epochs.placed(source.epoch, source.rank_slice, source.resume_at))
-    if isinstance(source, Streamable):
-        as_stored = np.zeros(0, np.int64)
-        return digest_of(Placed((source.stream_input(),), as_stored, as_stored))
-    return None
-
-
 class _Append:
     """One call, on one generation."""
 
@@ -178,27 +125,17 @@ class _Append:
         self,
         source: Packable,
         request: PackRequest,
+        wishes: Wishes,
         base: EditBase,
         *,
         on_duplicate: OnDuplicate,
-        split: str | None,
-        same_classes: bool,
-        reconcile: bool,
+        is_listed: bool,
         began: float,
         rows: PackedRows | None = None,
     ) -> None:
-        self._source, self._request, self._base, self._began = source, request, base, began
-        self._rows, self._duplicates = rows, DuplicateKeys(base, on_duplicate)
-        is_dataset = hasattr(source, "listing")
-        self._is_listed = is_dataset or isinstance(source, (str, os.PathLike))
-        self._options: dict[str, Any] = {
-            "split": split,
-            "same_classes": same_classes or not self._is_listed,  # samples from code are labelled as the dataset is
-            "takes_labels": request.fields is None or not LABEL_FIELDS.isdisjoint(request.fields),
-            "renumbers": reconcile or not is_dataset,
-            "announce": request.announce,
-            "rows": rows,
-        }
+        self._source, self._request, self._wishes, self._base = source, request, wishes, base
+        self._is_listed, self._began, self._rows = is_listed, began, rows
+        self._duplicates = DuplicateKeys(base, on_duplicate)
 
     def dry_run(self) -> AppendReport:
         """Return what would be appended."""
@@ -209,7 +146,16 @@ class _Append:
         return self._report(manifest.generation, packed.num_samples, replaced, place.new_classes, packed)
 
     def _place(self, tag: str, folder: str, check: Callable[[], None] = no_check) -> AppendPlace:
-        return AppendPlace(self._base, self._duplicates, tag=tag, folder=folder, check=check, **self._options)
+        return AppendPlace(
+            self._base,
+            self._duplicates,
+            self._wishes,
+            tag=tag,
+            folder=folder,
+            announce=self._request.announce,
+            check=check,
+            rows=self._rows,
+        )
 
     def _pack(self, place: AppendPlace) -> PackReport:
         return pack_source(self._source, self._base.location, self._request, place=place)
@@ -300,33 +246,19 @@ class _Append:
 
         Shards are named by splits that the call or the source names; others keep that of the sample they replace.
         """
-        new, known = splits_of_shards(added.shards), self._old_splits()
-        if known is not None and len(self._duplicates.replaced) and self._options["split"] is None:
-            new = self._inherited(known, new, added, target)
-        if new is None:
-            return KEEP
-        none = np.zeros(0, np.int64)
-        old = known or Splits((), none, none, none.astype(np.uint16))
-        return old.extended(self._base.manifest.num_samples, new)
+        new, old = splits_of_shards(added.shards), self._old_splits()
+        if old is not None and len(self._duplicates.replaced) and self._wishes.split is None:
+            replaced = self._duplicates.replaced_of(added.keys(target))
+            self._announce_drawn(count_drawn(old, new, replaced, added.hashes))
+            new = inherited_splits(old, new, replaced)
+        return KEEP if new is None else extended_splits(old, new, first=self._base.manifest.num_samples)
 
-    def _inherited(self, old: Splits, new: Splits | None, added: AddedShards, target: Target) -> Splits | None:
-        """Return the splits of the new samples, where those in none are in that of the sample that they replace."""
-        by_key = self._duplicates.replaced_by
-        before = np.array([by_key.get(key, -1) for key in added.keys(target)], np.int64)
-        own = np.full(len(before), NO_SPLIT, np.uint16) if new is None else new.numbers(np.arange(len(before)))
-        free = np.flatnonzero((before >= 0) & (own == NO_SPLIT))
-        names = [*(() if new is None else new.names), *old.names]
-        numbers = np.where(own == NO_SPLIT, -1, own.astype(np.int64))
-        kept = old.numbers(before[free])
-        numbers[free] = np.where(kept == NO_SPLIT, -1, kept.astype(np.int64) + len(names) - len(old.names))
-        if old.appended is not None:  # what was appended itself has fallen as its successor does
-            drawn = free[(kept == NO_SPLIT) & (before[free] < old.appended.of_samples)]
-            if moved := np.count_nonzero(old.numbers_of_hashes(added.hashes[drawn]) != NO_SPLIT):
-                self._request.announce(
-                    f"{moved:,} replaced sample{'s were' if moved > 1 else ' was'} in no split; the new "
-                    f"{'ones fall' if moved > 1 else 'one falls'} into one by the hash of the key"
-                )
-        return Splits.of_numbers(names, numbers) if (numbers >= 0).any() else None
+    def _announce_drawn(self, count: int) -> None:
+        if count:
+            self._request.announce(
+                f"{count:,} replaced sample{'s were' if count > 1 else ' was'} in no split; the new "
+                f"{'ones fall' if count > 1 else 'one falls'} into one by the hash of the key"
+            )
 
     def _old_splits(self) -> Splits | None:
         manifest, file = self._base.manifest, self._base.manifest.splits

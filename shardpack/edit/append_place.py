@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -36,6 +36,23 @@ if TYPE_CHECKING:
 _SHOWN = 5
 
 
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """What a caller wants of the splits and labels of new samples.
+
+    Attributes:
+        split: The split that all samples come from and go to; None for their own.
+        same_classes: Whether the numbers of a source without a class list are those of the dataset.
+        takes_labels: Whether labels are among the fields that are packed.
+        renumbers: Whether labels may be changed to have the numbers of the dataset; otherwise that is an error.
+    """
+
+    split: str | None = None
+    same_classes: bool = False
+    takes_labels: bool = True
+    renumbers: bool = True
+
+
 class AppendPlace:
     """Where appended samples go.
 
@@ -50,15 +67,12 @@ class AppendPlace:
         self,
         base: EditBase,
         duplicates: DuplicateKeys,
+        wishes: Wishes,
         *,
         tag: str,
         folder: str,
-        check: Callable[[], None] = no_check,
-        split: str | None = None,
-        same_classes: bool = False,
-        takes_labels: bool = True,
-        renumbers: bool = True,
         announce: Announce,
+        check: Callable[[], None] = no_check,
         rows: PackedRows | None = None,
     ) -> None:
         """Add to a generation of a dataset.
@@ -66,19 +80,14 @@ class AppendPlace:
         Args:
             base: The generation.
             duplicates: What is done with keys that it has.
+            wishes: What the caller wants of splits and labels.
             tag, folder: Of the edit; see `EditTransaction`.
-            check: Called before each write: raises if a newer run of the same edit has taken over. One GET in a bucket.
-            split: The split that all samples come from and go to; None for their own.
-            same_classes: Whether the numbers of a source without a class list are those of the dataset.
-            takes_labels: Whether labels are among the fields that are packed.
-            renumbers: Whether labels may be changed to have the numbers of the dataset; otherwise that is an error.
             announce: Told what is appended to what.
+            check: Called before each write: raises if a newer run of the same edit has taken over. One GET in a bucket.
             rows: Takes each shard on its way to a bucket, for the label table.
         """
         self._base, self._duplicates, self._tag, self._folder, self._check = base, duplicates, tag, folder, check
-        self._split, self._announce = split, announce
-        self._same_classes, self._takes_labels, self._renumbers = same_classes, takes_labels, renumbers
-        self._rows = rows
+        self._wishes, self._announce, self._rows = wishes, announce, rows
         self.store: WritableStore = base.store
         self.classes = base.manifest.classes
         self.is_checked = False
@@ -120,12 +129,12 @@ class AppendPlace:
         if keeps_keys:
             self._duplicates.check(list(map(key_bytes, listing.keys)))
             self.is_checked = True
-        own = listing.classes if self._takes_labels else None
+        own = listing.classes if self._wishes.takes_labels else None
         known = self._known_classes(own)
-        if known is not None and self._takes_labels:
+        if known is not None and self._wishes.takes_labels:
             if any(map(is_label_field, listing.fields)):
                 self._refuse_renumbering(known, own)
-            listing = number_classes(listing, known, is_same=self._same_classes)
+            listing = number_classes(listing, known, is_same=self._wishes.same_classes)
         else:
             listing = replace(listing, classes=known)
         self._say(listing.classes, listing.split_names)
@@ -133,7 +142,7 @@ class AppendPlace:
 
     def admit_rows(self, classes: Sequence[str] | None, splits: Iterable[str | None]) -> Incoming:
         """Return what is made of samples as they come. Raises as `admit`, but for duplicate keys."""
-        own = tuple(classes) if classes is not None and self._takes_labels else None
+        own = tuple(classes) if classes is not None and self._wishes.takes_labels else None
         known = self._known_classes(own)
         own_splits = {name for name in splits if name is not None}
         chosen, only = self._split_of(own_splits)
@@ -141,9 +150,9 @@ class AppendPlace:
         if known is None:
             self._say(None, named)
             return Incoming(None, split=chosen, only_split=only)
-        numbers = ClassNumbers.of(known, own, is_same=self._same_classes)
+        numbers = ClassNumbers.of(known, own, is_same=self._wishes.same_classes)
         self._say(numbers.names, named)
-        needs_step = self._takes_labels and not numbers.changes_nothing
+        needs_step = self._wishes.takes_labels and not numbers.changes_nothing
         steps = (NumberClasses(numbers),) if needs_step else ()
         return Incoming(numbers.names, steps, split=chosen, only_split=only)
 
@@ -167,7 +176,7 @@ class AppendPlace:
         return ()
 
     def _refuse_renumbering(self, known: Sequence[str], own: Sequence[str] | None) -> None:
-        if self._renumbers or own is None or ClassNumbers.of(known, own).changes_nothing:
+        if self._wishes.renumbers or own is None or ClassNumbers.of(known, own).changes_nothing:
             return
         raise OptionError(
             f"the source numbers its classes ({_shown(own)}) differently from the dataset ({_shown(known)}); pass "
@@ -209,13 +218,13 @@ class AppendPlace:
         names, file = in_split_order(own), self._base.manifest.splits
         is_new = not self._base.manifest.num_visible
         where = f"the dataset in {self._base.location!r}"
-        if self._split is not None:
+        if self._wishes.split is not None:
             if file is None and not is_new and not names:
                 raise OptionError(
                     f'{where} has no splits; make them with "shardpack split" first, or leave out split (--split)'
                 )
             has_splits = file is not None or is_new
-            return self._split if has_splits else None, self._split if names else None
+            return self._wishes.split if has_splits else None, self._wishes.split if names else None
         if names and file is None and not is_new:
             raise OptionError(
                 f"the source has the splits {_shown(names)}, and {where} has none; say which of them to append with "

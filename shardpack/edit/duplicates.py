@@ -20,13 +20,12 @@ class DuplicateKeys:
 
     Attributes:
         replaced: Stored positions of the samples that are replaced, ascending.
-        replaced_by: Key of each sample that replaces one -> stored position of that, of several the first.
     """
 
     def __init__(self, base: EditBase, on_duplicate: OnDuplicate) -> None:
         self._base, self._on_duplicate = base, on_duplicate
         self.replaced: Integers = np.zeros(0, np.int64)
-        self.replaced_by: dict[bytes, int] = {}
+        self._replaced_by: dict[bytes, int] = {}
 
     def check(self, keys: Sequence[bytes]) -> None:
         """Compare the keys of all samples that are added, all different, with those of the dataset.
@@ -50,6 +49,10 @@ class DuplicateKeys:
             )
         order = np.argsort(positions)
         self.replaced = positions[order]
-        self.replaced_by = {}
+        self._replaced_by = {}
         for number, position in zip(numbers[order].tolist(), self.replaced.tolist(), strict=True):
-            self.replaced_by.setdefault(keys[number], position)
+            self._replaced_by.setdefault(keys[number], position)
+
+    def replaced_of(self, keys: Sequence[bytes]) -> Integers:
+        """Return (n) the stored position of the sample that each key replaces, of several the first; -1 for none."""
+        return np.array([self._replaced_by.get(key, -1) for key in keys], np.int64)

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 import shardpack
-from shardpack.edit.append_place import AppendPlace
+from shardpack.edit.append_place import AppendPlace, Wishes
 from shardpack.edit.base import open_base
 from shardpack.edit.duplicates import DuplicateKeys
 from shardpack.errors import DuplicateKeyError, OptionError
@@ -31,8 +31,8 @@ def place(tmp_path, said):
             for key, fields in samples:
                 writer.write(key, fields, split=in_split)
         base = open_base(tmp_path)
-        options = {"tag": TAG, "folder": ".shardpack/tmp/append-1", "announce": said.append, "split": split, **more}
-        return AppendPlace(base, DuplicateKeys(base, on_duplicate), **options)
+        options = {"tag": TAG, "folder": ".shardpack/tmp/append-1", "announce": said.append}
+        return AppendPlace(base, DuplicateKeys(base, on_duplicate), Wishes(split, **more), **options)
 
     return make
 

@@ -31,7 +31,7 @@ def test_known_keys_are_replaced(base):
     duplicates = DuplicateKeys(base, "replace")
     duplicates.check([b"k4", b"new", b"k0"])
     assert duplicates.replaced.tolist() == [0, 4]
-    assert duplicates.replaced_by == {b"k0": 0, b"k4": 4}
+    assert duplicates.replaced_of([b"k4", b"new", b"k0"]).tolist() == [4, -1, 0]
 
 
 @pytest.mark.usefixtures("base")
