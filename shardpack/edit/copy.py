@@ -10,6 +10,7 @@ import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from shardpack.commit.open_target import target_of
@@ -119,31 +120,29 @@ def copy(
     refuse_same_store([source_store], target_store)
     text, manifest = load_manifest(source_store)
     options = LocationOptions(storage_options, allow_locations=allow_locations)
-    parts, num_generations = parts_of(source_store, text, manifest, options, history=history)
-    for part in parts:
-        for tars in part.stores.tars:
-            refuse_same_store([tars], target_store)
-    counter = ByteProgress("copy", sum(copied_bytes(info) for part in parts for info in part.copied_shards), progress)
-    runs = [
-        _Run(part, jobs=JOBS if jobs is None else jobs, counter=counter, store=target_store, work_dir=work_dir)
-        for part in parts
-    ]
-    runs[0].target = destination
+    parts = parts_of(source_store, text, manifest, options, history=history)
+    refuse_same_store([tars for part in parts.all for tars in part.stores.tars], target_store)
+    total = sum(copied_bytes(info) for part in parts.all for info in part.copied_shards)
+    make = partial(_Run, jobs=JOBS if jobs is None else jobs, counter=ByteProgress("copy", total, progress))
+    stores = [subfolder(target_store, part.folder) for part in parts.layers]
+    targets = [target_of(store, work_dir=work_dir) for store in stores]
+    base = make(parts.base, target_store, destination)
+    layers = list(map(make, parts.layers, stores, targets))
     with storage_errors(f"write to {destination.location!r}"):
-        missing = _copy(runs[0], runs[1:], force=force, dry_run=dry_run)
+        missing = _copy(base, layers, force=force, dry_run=dry_run)
     return CopyReport(
         source=source_store.location,
         target=destination.location,
         num_samples=manifest.num_visible,
-        num_shards=sum(len(part.joined.shards) for part in parts),
-        num_bytes=sum(part.joined.manifest.num_bytes for part in parts),
+        num_shards=sum(len(part.joined.shards) for part in parts.all),
+        num_bytes=sum(part.joined.manifest.num_bytes for part in parts.all),
         copied_shards=len(missing),
         copied_bytes=sum(map(copied_bytes, missing)),
         seconds=time.perf_counter() - began,
         dry_run=dry_run,
         num_layers=len(manifest.layers),
-        num_generations=num_generations,
-        left_out=tuple(parts[0].shards[number].name for number in sorted(parts[0].without_tars)),
+        num_generations=parts.num_generations,
+        left_out=tuple(parts.base.shards[number].name for number in sorted(parts.base.without_tars)),
     )
 
 
@@ -151,14 +150,9 @@ class _Run:
     """The copying of one part, and where it goes."""
 
     def __init__(
-        self,
-        part: CopyPart,
-        *,
-        jobs: int,
-        counter: ByteProgress,
-        store: WritableStore,
-        work_dir: str | os.PathLike[str] | None,
+        self, part: CopyPart, store: WritableStore, target: Target, *, jobs: int, counter: ByteProgress
     ) -> None:
+        """Prepare to copy a part to a place, as a store and as a target."""
         self.run = CopyRun(
             part.stores,
             part.shards,
@@ -168,9 +162,7 @@ class _Run:
             earlier=part.earlier,
             without_tars=part.without_tars,
         )
-        self.folder = part.folder
-        self.store = subfolder(store, part.folder) if part.folder else store
-        self.target: Target = target_of(self.store, work_dir=work_dir)
+        self.folder, self.target, self.store = part.folder, target, store
 
     def is_there(self) -> bool:
         """Return whether the target holds this very dataset."""
@@ -185,22 +177,22 @@ class _Run:
 
 def _copy(base: _Run, layers: Sequence[_Run], *, force: bool, dry_run: bool) -> list[ShardInfo]:
     """Copy a dataset and its layers; return the shards that were not there yet."""
-    destination = base.target
-    missing: list[ShardInfo] = []
+    of_layers: list[ShardInfo] = []
 
     def copy_layers(*, every_byte: bool = False) -> None:
         for layer in layers:
-            missing.extend(layer.repair(every_byte=every_byte, dry_run=dry_run))
+            of_layers.extend(layer.repair(every_byte=every_byte, dry_run=dry_run))
 
     if base.is_there():
         copy_layers(every_byte=force)
-        return [*base.run.repair(destination, base.store, every_byte=force, dry_run=dry_run), *missing]
+        of_base = base.run.repair(base.target, base.store, every_byte=force, dry_run=dry_run)
+        return [*of_base, *of_layers]
     if dry_run or force:  # refuse before anything is deleted what would be refused later
-        check_writable(destination, "copy", force=force)
-        destination.refresh()
-        of_base = base.run.missing(destination)
-        if dry_run:
-            copy_layers()
-            return [*of_base, *missing]
-    of_base = base.run.fill(destination, force=force, layers=[layer.folder for layer in layers], then=copy_layers)
-    return [*of_base, *missing]
+        check_writable(base.target, "copy", force=force)
+        base.target.refresh()
+        of_base = base.run.missing(base.target)
+    if dry_run:
+        copy_layers()
+    else:
+        of_base = base.run.fill(base.target, force=force, layers=[layer.folder for layer in layers], then=copy_layers)
+    return [*of_base, *of_layers]

@@ -54,10 +54,28 @@ class CopyPart:
         return [info for number, info in enumerate(self.joined.shards) if number not in self.without_tars]
 
 
-def parts_of(
-    store: Store, text: bytes, manifest: Manifest, options: LocationOptions, *, history: bool
-) -> tuple[list[CopyPart], int]:
-    """Return the dataset and its layers as they are copied, and the number of generations that are.
+@dataclass(frozen=True, slots=True, eq=False)
+class CopyParts:
+    """All that is copied.
+
+    Attributes:
+        base: The dataset itself.
+        layers: The layers of all generations that are copied.
+        num_generations: How many these are.
+    """
+
+    base: CopyPart
+    layers: Sequence[CopyPart]
+    num_generations: int
+
+    @property
+    def all(self) -> list[CopyPart]:
+        """The dataset, then its layers."""
+        return [self.base, *self.layers]
+
+
+def parts_of(store: Store, text: bytes, manifest: Manifest, options: LocationOptions, *, history: bool) -> CopyParts:
+    """Return what is copied of a dataset.
 
     Args:
         store: The dataset's own folder.
@@ -90,7 +108,7 @@ def parts_of(
     joined = join_locations(text, manifest, shards)
     needless = find_needless_tars(stores, manifest, shards)
     base = CopyPart("", stores, shards, joined, _files_of(generations, joined.manifest), needless)
-    return [base, *layers], 1 + len(generations)
+    return CopyParts(base, layers, 1 + len(generations))
 
 
 def _earlier(store: Store, manifest: Manifest) -> Iterator[tuple[bytes, Manifest]]:
@@ -118,9 +136,9 @@ def _files_of(generations: Sequence[tuple[bytes, Manifest]], newest: Manifest) -
     for text, manifest in generations:
         for file in manifest.files:
             if file_path(file) not in known:
-                files[file_path(file)] = (file_path(file), file.num_bytes, file.crc32c)
+                files[file_path(file)] = File(file_path(file), file.num_bytes, file.crc32c)
         name = manifest_path(manifest.generation)
-        files[name] = (name, len(text), crc32c(text))
+        files[name] = File(name, len(text), crc32c(text))
     return list(files.values())
 
 

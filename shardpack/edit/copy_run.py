@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from shardpack.commit.journal import Journal
 from shardpack.commit.overwrite import has_manifest, is_unfinished
@@ -28,7 +28,13 @@ from shardpack.storage.locations import DatasetStores
 from shardpack.storage.protocols import Store
 from shardpack.storage.transfer import checked_object, checked_pieces, read_object
 
-File = tuple[str, int, int | None]  # name, bytes, CRC32C where the manifest has one
+
+class File(NamedTuple):
+    """A file that is copied; its checksum is None where the manifest has none."""
+
+    name: str
+    num_bytes: int
+    crc32c: int | None
 
 
 def copied_bytes(info: ShardInfo) -> int:
@@ -43,7 +49,8 @@ def _input_digest(info: ShardInfo) -> str:
 
 def _files_of(info: ShardInfo) -> list[File]:
     """Return the index and the tar of a shard, in this order."""
-    return [(info.index_path, info.index_bytes, info.index_crc32c), (info.name, info.num_bytes, info.crc32c)]
+    index = File(info.index_path, info.index_bytes, info.index_crc32c)
+    return [index, File(info.name, info.num_bytes, info.crc32c)]
 
 
 class CopyRun:
@@ -84,7 +91,7 @@ class CopyRun:
             joined.shards[number].index_path: shards[number].index_path for number in sorted(without_tars)
         }
         lone = [_files_of(joined.shards[number])[0] for number in sorted(without_tars)]
-        named = [(file_path(file), file.num_bytes, file.crc32c) for file in manifest.files]
+        named = [File(file_path(file), file.num_bytes, file.crc32c) for file in manifest.files]
         self._named_files: list[File] = [*lone, *named, *earlier]
         self._manifests = [(name, [joined.text]) for name in (manifest_path(manifest.generation), MANIFEST_PATH)]
         self._progress = progress
@@ -126,7 +133,7 @@ class CopyRun:
             self._copy_shards(transaction, missing)
             then()
             rejected = [(REJECTED_PATH, [text])] if (text := self._rejected()) else []
-            named = [(file[0], self._named_file(file)) for file in self._named_files]
+            named = [(file.name, self._named_file(file)) for file in self._named_files]
             transaction.publish([*rejected, *named, *self._manifests], layers=layers)
         return missing
 
@@ -139,16 +146,14 @@ class CopyRun:
         if not dry_run and (missing or damaged or is_unfinished(target)):
             with Transaction.same_dataset(target, "copy") as transaction:
                 self._copy_shards(transaction, missing)
-                named = [(file[0], self._named_file(file)) for file in damaged]
+                named = [(file.name, self._named_file(file)) for file in damaged]
                 transaction.publish([*named, *self._manifests])
         return missing
 
     def _named_file(self, file: File) -> Iterable[Any]:
         """Return the parts of a file that the manifest names: encoded for the copy, or read from the source."""
-        name, num_bytes, checksum = file
-        return self._new_tables.get(name) or self._pieces(
-            self._stores.sidecars, (self._lone_indexes.get(name, name), num_bytes, checksum)
-        )
+        source = file._replace(name=self._lone_indexes.get(file.name, file.name))
+        return self._new_tables.get(file.name) or self._pieces(self._stores.sidecars, source)
 
     def _rejected(self) -> bytes:
         """Return the list of rejected samples; empty if the dataset was not packed with `on_error="skip"`."""
@@ -177,23 +182,22 @@ class CopyRun:
         """Read a shard and its index into the scratch folder, under their names in the copy."""
         stores = self._stores.sidecars, self._stores.of(source)
         with storage_errors(f"write {scratch.join(info.name)!r}"), ExitStack() as stack:
-            for store, file, (name, *_) in zip(stores, _files_of(source), _files_of(info), strict=True):
-                new = scratch.new_file(name, expected_bytes=file[1])
-                stack.callback(new.discard)
-                for piece in self._pieces(store, file):
-                    new.write(piece)
+            for store, old, new in zip(stores, _files_of(source), _files_of(info), strict=True):
+                made = scratch.new_file(new.name, expected_bytes=old.num_bytes)
+                stack.callback(made.discard)
+                for piece in self._pieces(store, old):
+                    made.write(piece)
                     self._progress.advance(len(piece))
-                scratch.finish_file(name, new)
+                scratch.finish_file(new.name, made)
 
     def _pieces(self, store: Store, file: File) -> Iterator[Any]:
         """Yield a file of the source in pieces; at the end, raise unless length and checksum are right.
 
         A file of another length is not read.
         """
-        name, num_bytes, checksum = file
-        for piece in checked_object(store, name, num_bytes=num_bytes, checksum=checksum):
+        for piece in checked_object(store, file.name, num_bytes=file.num_bytes, checksum=file.crc32c):
             if self._stop.is_set():
-                raise StorageError(f"copying {name!r} was given up; run the same command again")
+                raise StorageError(f"copying {file.name!r} was given up; run the same command again")
             yield piece
 
 
