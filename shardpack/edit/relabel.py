@@ -12,44 +12,34 @@ from __future__ import annotations
 import gzip
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import numpy as np
-from xxhash import xxh3_64, xxh3_128
 
 from shardpack.codecs.compression import split_compression
 from shardpack.codecs.field_types import parse_json
+from shardpack.commit.edit_transaction import EditTransaction
 from shardpack.commit.open_target import target_of
 from shardpack.commit.target import Target
 from shardpack.edit.base import EditBase, open_base
-from shardpack.edit.find_keys import SHOWN, find_keys
-from shardpack.edit.label_values import class_number_fields, label_field, read_fields, read_labels
 from shardpack.edit.layer import NewLayer, finished_layer, with_layer
+from shardpack.edit.new_labels import AskedLabels, NewLabels
 from shardpack.edit.report import EditReport
 from shardpack.edit.table_upkeep import next_with_table, of_table
-from shardpack.errors import InvalidKeyError, SourceError
+from shardpack.errors import SourceError
 from shardpack.format.layout import LAYER_FOLDER
 from shardpack.format.manifest import Manifest
-from shardpack.format.naming import PLAIN_KEY, key_bytes, key_problem
 from shardpack.format.next_generation import KEEP, next_generation
 from shardpack.read.open_dataset import load_manifest
-from shardpack.read.sample import Sample
-from shardpack.runtime.arrays import Integers
 from shardpack.runtime.progress import Announce, Progress, no_announcement, no_progress
-from shardpack.sources.json_labels import compact_json
-from shardpack.sources.label_classes import complete_labels, merged_label
-from shardpack.sources.label_rows import LabelRow, Labels, raise_problems, read_label_rows
-from shardpack.sources.label_shape import SHAPE, label_problems
-from shardpack.sources.source import Problems
+from shardpack.sources.label_rows import Labels, read_label_rows
 from shardpack.storage.open import Writable
 from shardpack.storage.protocols import WritableStore
 from shardpack.storage.subfolder import subfolder
 from shardpack.write.shard_writer import ShardWriter
-
-_CLASS = frozenset({"label", "class"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +101,7 @@ def relabel(
     if not rows:
         raise SourceError(f"{name} has no rows; there is nothing to change")
     base = open_base(dataset, storage_options=storage_options, allow_locations=allow_locations, work_dir=work_dir)
-    asked = _Asked(rows, name, update=update, new_classes=new_classes)
+    asked = AskedLabels(rows, name, update=update, new_classes=new_classes)
 
     def report(manifest: Manifest, added: Sequence[str], *, generation: int) -> RelabelReport:
         return RelabelReport(
@@ -135,15 +125,10 @@ def relabel(
             return report(parent, transaction.totals["new_classes"], generation=parent.generation)
         base = base.of(transaction)
         made = asked.labels_of(base, progress)
-        folder = f"{LAYER_FOLDER}/{transaction.tag}-{made.digest()}"
-        store = subfolder(base.store, folder)
-        text = finished_layer(store)
-        if text is None:
-            target = target_of(store, work_dir=work_dir, check=transaction.check_claim)
-            text = _write_layer(store, target, made, progress)
+        layer = _layer(base, transaction, made, work_dir=work_dir, progress=progress)
         column = np.zeros(base.manifest.num_samples, np.int64)
         column[made.positions] = np.arange(1, len(made.positions) + 1)
-        layers = with_layer(base, NewLayer(folder, text, made.fields), column)
+        layers = with_layer(base, layer, column)
         make = partial(
             next_generation,
             base.manifest,
@@ -161,164 +146,25 @@ def relabel(
     return report(manifest, made.new_classes, generation=manifest.generation)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _NewLabels:
-    """Labels as they will be written.
-
-    Attributes:
-        positions: (n) stored positions of their samples, ascending.
-        keys, texts: (n) their keys, and their labels as JSON.
-        numbers: (n) field -> number of the class that it gets, of the fields that hold such a number alone.
-        field: The field that holds the labels.
-        classes: The class list that they need; None if the dataset has none.
-        new_classes: The classes of it that the dataset lacks.
-    """
-
-    positions: Integers
-    keys: Sequence[str]
-    texts: Sequence[bytes]
-    numbers: Sequence[Mapping[str, int]]
-    field: str
-    classes: tuple[str, ...] | None
-    new_classes: Sequence[str]
-
-    @property
-    def fields(self) -> tuple[str, ...]:
-        """The fields of the layer, sorted."""
-        return tuple(sorted({self.field}.union(*self.numbers)))
-
-    def samples(self) -> Iterator[tuple[str, dict[str, bytes]]]:
-        """Yield (key, field -> plain text), in the order of the positions."""
-        for key, text, numbers in zip(self.keys, self.texts, self.numbers, strict=True):
-            yield key, {self.field: text, **{field: b"%d" % number for field, number in numbers.items()}}
-
-    def digest(self) -> str:
-        """Return 8 hexadecimal digits that differ where another layer would be written."""
-        hashed = xxh3_64(compact_json([self.field, self.classes]))
-        for key, texts in self.samples():
-            hashed.update(b"%s\0%s\0" % (key_bytes(key), b"\0".join(texts.values())))
-        return hashed.hexdigest()[:8]
+def _layer(
+    base: EditBase,
+    transaction: EditTransaction,
+    made: NewLabels,
+    *,
+    work_dir: str | os.PathLike[str] | None,
+    progress: Progress,
+) -> NewLayer:
+    """Return the labels as a layer; it is not written again where a run that this one continues has done so."""
+    folder = f"{LAYER_FOLDER}/{transaction.tag}-{made.digest()}"
+    store = subfolder(base.store, folder)
+    text = finished_layer(store)
+    if text is None:
+        target = target_of(store, work_dir=work_dir, check=transaction.check_claim)
+        text = _write_layer(store, target, made, progress)
+    return NewLayer(folder, text, made.fields)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Asked:
-    """What was asked for: rows, and what they were read from."""
-
-    rows: Sequence[LabelRow]
-    name: str
-    update: bool
-    new_classes: bool
-
-    def digest(self) -> str:
-        """Return a text that differs for other labels and options."""
-        hashed = xxh3_128(repr((self.update, self.new_classes)).encode())
-        for row in self.rows:
-            hashed.update(repr((row.key, row.value)).encode("utf-8", "backslashreplace"))
-        return hashed.hexdigest()
-
-    def labels_of(self, base: EditBase, progress: Progress) -> _NewLabels:
-        """Return the labels for the samples of a dataset, checked."""
-        manifest, problems = base.manifest, Problems()
-        rows, classes = complete_labels(self.rows, manifest.classes, new_classes=self.new_classes, name=self.name)
-        found = find_keys(base, [row.key for row in rows], what=self.name, progress=progress)
-        _check_keys(rows, self.name)
-        order = np.argsort(found, kind="stable")
-        positions, rows = found[order], [rows[number] for number in order.tolist()]
-        values = [row.value for row in rows]
-        if self.update:
-            values = [
-                _merged(row, old, problems)
-                for row, old in zip(rows, read_labels(base, positions, progress), strict=True)
-            ]
-        if manifest.option("label_shape") == SHAPE:
-            for row, value in zip(rows, values, strict=True):
-                _check_shape(row, value, problems)
-        numbers: list[Mapping[str, int]] = [{} for _ in rows]
-        if fields := class_number_fields(manifest):
-            given = [at for at, row in enumerate(rows) if _names_class(row)]
-            for at, sample in zip(given, read_fields(base, positions[given], fields, progress), strict=True):
-                numbers[at] = _class_numbers(rows[at], values[at], sample, problems)
-        raise_problems(problems, self.name)
-        known = manifest.classes or ()
-        return _NewLabels(
-            positions,
-            [row.key for row in rows],
-            list(map(compact_json, values)),
-            numbers,
-            label_field(manifest),
-            classes,
-            list(classes or ())[len(known) :],
-        )
-
-
-def _check_keys(rows: Sequence[LabelRow], name: str) -> None:
-    """Refuse keys, which only a dataset of tars made elsewhere has, that a layer cannot hold."""
-    unsafe = [row.key for row in rows if not PLAIN_KEY.fullmatch(row.key) and key_problem(row.key)]
-    if unsafe:
-        shown = ", ".join(f"{key!r:.80} ({key_problem(key)})" for key in unsafe[:SHOWN])
-        more = f", and {len(unsafe) - SHOWN:,} more" if len(unsafe) > SHOWN else ""
-        raise InvalidKeyError(
-            f"{name}: {len(unsafe):,} of {len(rows):,} keys are none that new samples may have, so no layer can hold "
-            f"them: {shown}{more}; pack the dataset with rename_keys (--rename-keys) first, and relabel that by its "
-            "new keys; nothing was changed"
-        )
-
-
-def _names_class(row: LabelRow) -> bool:
-    return isinstance(row.value, dict) and not _CLASS.isdisjoint(row.value)
-
-
-def _class_numbers(row: LabelRow, value: Any, sample: Sample, problems: Problems) -> Mapping[str, int]:
-    """Return field -> number of the new class, of the fields beside a label that hold another number.
-
-    A class without a number is added to `problems`.
-    """
-    if not sample or not isinstance(value, dict):  # without such a field, or rejected already
-        return {}
-    number = value.get("label")
-    if type(number) is not int:
-        problems.reject(
-            row.where,
-            f"the label has no number for its class (label is {number!r:.60}), and the sample has one in "
-            f"{next(iter(sample))!r}, which would stay; give the number as label, too",
-        )
-        return {}
-    return {field: number for field, payload in sample.items() if payload != b"%d" % number}
-
-
-def _merged(row: LabelRow, old: Any, problems: Problems) -> Any:
-    """Return the old label with the values of a row; what is wrong with them is added to `problems`."""
-    if not isinstance(row.value, dict):
-        problems.reject(row.where, f"{row.value!r:.60} updates nothing, expected an object; correct it")
-        return None
-    try:
-        return merged_label({} if old is None else old, row.value)
-    except SourceError as error:
-        problems.reject(row.where, str(error))
-        return None
-
-
-def _check_shape(row: LabelRow, value: Any, problems: Problems) -> None:
-    """Add to `problems` what in a label contradicts its own width and height."""
-    if not isinstance(value, dict):
-        problems.reject(row.where, f"the label is {value!r:.60}, expected an object as the other labels are")
-        return
-    width, height = value.get("width"), value.get("height")
-    sized = isinstance(width, int) and isinstance(height, int)
-    found = list(label_problems(value if sized else {**value, "width": None, "height": None}, *_size(width, height)))
-    if found:
-        more = f", and {len(found) - 1} more" if len(found) > 1 else ""
-        problems.reject(row.where, f"{found[0]}{more}")
-
-
-def _size(width: Any, height: Any) -> tuple[int, int]:
-    """Return the size of an image as its label says it; without one, one so large that everything is inside."""
-    if isinstance(width, int) and isinstance(height, int):
-        return width, height
-    return 1 << 31, 1 << 31
-
-
-def _write_layer(store: WritableStore, target: Target, made: _NewLabels, progress: Progress) -> bytes:
+def _write_layer(store: WritableStore, target: Target, made: NewLabels, progress: Progress) -> bytes:
     """Write the labels as a dataset of their own; return the bytes of its manifest."""
     total = len(made.keys)
     with ShardWriter(target, classes=made.classes) as writer:
