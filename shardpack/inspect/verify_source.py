@@ -22,6 +22,7 @@ from shardpack.format.manifest import Manifest
 from shardpack.format.naming import escape_key, key_bytes
 from shardpack.inspect.problem import KINDS, Problem
 from shardpack.read.key_lookup import KeyLookup
+from shardpack.read.opened_shards import opened_shards
 from shardpack.read.sample import SampleLocation
 from shardpack.read.shard_cache import ShardCache
 from shardpack.runtime.engine import Engine
@@ -278,10 +279,8 @@ class _Comparison:
     def _locate(self, positions: Any) -> Iterable[SampleLocation]:
         """Return where samples of the shards are stored, at ascending positions."""
         located: list[SampleLocation] = []
-        for runs in self._cache.shard_list.groups(positions):
-            shards = self._cache.load(number for number, _, _ in runs)
-            for shard, (_, begin, end) in zip(shards, runs, strict=True):
-                located += (shard.locate(position - shard.first) for position in positions[begin:end].tolist())
+        for shard, own in opened_shards(self._cache, positions):
+            located += (shard.locate(position - shard.first) for position in positions[own].tolist())
         return located
 
 

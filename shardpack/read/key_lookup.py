@@ -13,6 +13,7 @@ import numpy as np
 from shardpack.errors import DuplicateKeyError, UnknownKeyError
 from shardpack.format.key_index import KeyIndex, KeySegmentReader, hash_key
 from shardpack.format.naming import key_bytes
+from shardpack.read.opened_shards import opened_shards
 from shardpack.read.segment_file import TRIMMED_BYTES, SegmentFile, fetch_needed
 from shardpack.read.shard_cache import ShardCache
 from shardpack.runtime.arrays import Integers
@@ -95,12 +96,10 @@ class KeyLookup:
             if self._is_visible(position)
         )
         positions = np.array([position for position, _, _ in candidates], np.int64)
-        for runs in self._cache.shard_list.groups(positions):
-            shards = self._cache.load(number for number, _, _ in runs)
-            for shard, (_, begin, end) in zip(shards, runs, strict=True):
-                for position, raw, key in candidates[begin:end]:
-                    if shard.keys.key_at(position) == raw:
-                        matches[key].append(position)
+        for shard, own in opened_shards(self._cache, positions):
+            for position, raw, key in candidates[own]:
+                if shard.keys.key_at(position) == raw:
+                    matches[key].append(position)
         return matches
 
     def match(self, keys: Sequence[bytes], *, progress: Advance = no_advance) -> tuple[Integers, Integers]:
@@ -120,12 +119,10 @@ class KeyLookup:
         order = np.argsort(positions, kind="stable")
         numbers, positions = first[numbers[order]], positions[order]
         same = np.zeros(len(positions), bool)
-        for runs in self._cache.shard_list.groups(positions):
-            shards = self._cache.load(number for number, _, _ in runs)
-            for shard, (_, begin, end) in zip(shards, runs, strict=True):
-                stored = map(shard.keys.key_at, positions[begin:end].tolist())
-                same[begin:end] = [keys[n] == key for n, key in zip(numbers[begin:end].tolist(), stored, strict=True)]
-                progress(end - begin)
+        for shard, own in opened_shards(self._cache, positions):
+            stored = list(map(shard.keys.key_at, positions[own].tolist()))
+            same[own] = [keys[number] == key for number, key in zip(numbers[own].tolist(), stored, strict=True)]
+            progress(len(stored))
         if len(distinct) == len(keys):
             return numbers[same], positions[same]
         others = np.setdiff1d(np.arange(len(keys)), first).tolist()  # they have the hash of another key that is asked

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from shardpack.read.layered_plan import found_in
+from shardpack.read.opened_shards import opened_shards
 from shardpack.read.sample import FieldLocation, SampleLocation
 from shardpack.read.shard_cache import ShardCache
 from shardpack.read.shard_reader import ShardReader
@@ -30,10 +31,8 @@ def locate_rows(cache: ShardCache, shard: ShardReader, rows: Integers) -> Iterat
     elsewhere: list[dict[str, tuple[Store, str]]] = [{} for _ in rows]
     for layer in cache.layers:
         own, at = found_in(layer, rows + shard.first)
-        runs = list(layer.cache.shard_list.runs(own))
-        shards = layer.cache.load(number for number, _, _ in runs)
-        for of_layer, (_, begin, end) in zip(shards, runs, strict=True):
-            for number, position in zip(at[begin:end].tolist(), own[begin:end].tolist(), strict=True):
+        for of_layer, some in opened_shards(layer.cache, own):
+            for number, position in zip(at[some].tolist(), own[some].tolist(), strict=True):
                 found = dict(of_layer.locate(position - of_layer.first).fields)
                 for field in layer.left_out.intersection(found):
                     del found[field]

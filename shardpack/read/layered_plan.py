@@ -14,13 +14,12 @@ import numpy.typing as npt
 
 from shardpack.errors import CorruptIndexError
 from shardpack.format.naming import key_text
+from shardpack.read.opened_shards import opened_shards
 from shardpack.read.read_plan import ReadPlan, plan_read
 from shardpack.read.shard_cache import Layer, ShardCache
 from shardpack.read.shard_reader import ShardReader
 from shardpack.runtime.arrays import Integers
 from shardpack.storage.coalesce import MergeLimits
-
-Runs = Sequence[tuple[int, int, int]]  # (shard number, begin, end) of positions that are in one shard
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -62,7 +61,7 @@ def plan_layered(
     cache: ShardCache,
     positions: Integers,
     shards: Sequence[ShardReader],
-    runs: Runs,
+    runs: Sequence[tuple[int, int, int]],
     fields: tuple[str, ...] | None,
 ) -> list[Part]:
     """Return what to read for some samples, each payload from the last layer that has it; empty plans are left out.
@@ -71,7 +70,7 @@ def plan_layered(
         cache: The shards of the base.
         positions: (n) ascending stored positions of the base.
         shards: The shards of the base that hold them.
-        runs: For each of these, (shard number, begin, end): which of the positions it holds.
+        runs: For each of these, as `ShardRun`, which of the positions it holds.
         fields: The fields to read; None for all.
 
     Raises:
@@ -81,11 +80,9 @@ def plan_layered(
     parts = []
     for layer in reversed(wanted_layers(cache, fields)):
         own, at = found_in(layer, positions)
-        of_layer = list(layer.cache.shard_list.runs(own))
-        layer_shards = layer.cache.load(number for number, _, _ in of_layer)
-        for shard, (_, begin, end) in zip(layer_shards, of_layer, strict=True):
-            rows = own[begin:end] - shard.first
-            part = taken.without(layer.cache, shard, rows, layer.given(fields), at[begin:end])
+        for shard, some in opened_shards(layer.cache, own):
+            rows = own[some] - shard.first
+            part = taken.without(layer.cache, shard, rows, layer.given(fields), at[some])
             if not layer.positions.is_checked:
                 _compare_keys(cache, positions, part)
             taken.add(part)

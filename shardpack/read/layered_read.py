@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 
 from shardpack.read.fetch import fetch, is_cut_from_map
-from shardpack.read.layered_plan import Part, Runs, plan_layered
+from shardpack.read.layered_plan import Part, plan_layered
 from shardpack.read.sample import Sample
 from shardpack.read.shard_cache import ShardCache
+from shardpack.read.shard_list import ShardRun
 from shardpack.runtime.arrays import Integers
 
 
@@ -29,12 +30,12 @@ class LayeredPlan:
         self,
         cache: ShardCache,
         positions: Integers,
-        runs: Runs,
+        runs: Sequence[ShardRun],
         fields: tuple[str, ...] | None,
     ) -> None:
         """Plan the reading: opens the indexes of the shards. Arguments as for `plan_layered`."""
         self._positions, self._runs = positions, runs
-        self._shards = cache.load(number for number, _, _ in runs)
+        self._shards = cache.load(run.number for run in runs)
         self.parts = plan_layered(cache, positions, self._shards, runs, fields)
         self.num_bytes = sum(part.plan.num_bytes for part in self.parts)
 

@@ -18,6 +18,7 @@ from shardpack.read.layered_read import LayeredPlan
 from shardpack.read.read_plan import ReadPlan, plan_read
 from shardpack.read.sample import Sample
 from shardpack.read.shard_cache import ShardCache
+from shardpack.read.shard_list import ShardRun
 from shardpack.read.shard_reader import cut_payloads, cut_samples
 from shardpack.runtime.arrays import Integers
 
@@ -83,10 +84,10 @@ class PlannedReader:
         for piece in (positions[:half], positions[half:]):
             yield from self._halves(piece, max_bytes=max_bytes)
 
-    def _plan(self, ascending: Integers, runs: Sequence[tuple[int, int, int]]) -> LayeredPlan | _PlainPlan:
+    def _plan(self, ascending: Integers, runs: Sequence[ShardRun]) -> LayeredPlan | _PlainPlan:
         if self._cache.manifest.layers:
-            begin, end = (runs[0][1], runs[-1][2]) if runs else (0, 0)
-            own = [(number, first - begin, last - begin) for number, first, last in runs]
+            begin, end = (runs[0].begin, runs[-1].end) if runs else (0, 0)
+            own = [ShardRun(run.number, run.begin - begin, run.end - begin) for run in runs]
             return LayeredPlan(self._cache, ascending[begin:end], own, self._fields)
         return _PlainPlan(self._cache, ascending, runs, self._fields)
 
@@ -102,11 +103,11 @@ class _PlainPlan:
         self,
         cache: ShardCache,
         ascending: Integers,
-        runs: Sequence[tuple[int, int, int]],
+        runs: Sequence[ShardRun],
         fields: tuple[str, ...] | None,
     ) -> None:
         self._cache, self._ascending, self._runs = cache, ascending, runs
-        shards = cache.load(number for number, _, _ in runs)
+        shards = cache.load(run.number for run in runs)
         self._plans = [
             plan_read(shard, ascending[begin:end] - shard.first, fields)
             for shard, (_, begin, end) in zip(shards, runs, strict=True)

@@ -22,6 +22,7 @@ from shardpack.order.runs import Runs
 from shardpack.read.key_lookup import KeyLookup
 from shardpack.read.layered_locations import Elsewhere, locate_rows
 from shardpack.read.named_splits import NamedSplits
+from shardpack.read.opened_shards import opened_shards
 from shardpack.read.sample import SampleLocation
 from shardpack.read.shard_cache import ShardCache
 from shardpack.read.shard_reader import ShardReader
@@ -200,20 +201,27 @@ class Selection:
         if isinstance(items, (str, bytes)) or not isinstance(items, Iterable):
             raise OptionError(f"expected a list of positions and keys, got {items!r}; write [{items!r}]")
         if isinstance(items, np.ndarray) and items.dtype.kind in "iu" and items.dtype != np.uint64:
-            numbers = items.astype(np.int64).reshape(-1)
-        else:
-            items = items.reshape(-1).tolist() if isinstance(items, np.ndarray) else list(items)
-            if set(map(type, items)) - {int}:
-                matches = self.lookup.find_many(item for item in items if isinstance(item, str))
-                resolved = [
-                    self.resolve_key(item, matches.get(item)) if isinstance(item, str) else self.position(item)
-                    for item in items
-                ]
-                return np.array(resolved, np.int64)
-            try:
-                numbers = np.array(items, np.int64)
-            except OverflowError:
-                raise self._out_of_range(max(items, key=abs)) from None
+            return self._stored_at(items.astype(np.int64).reshape(-1))
+        listed: list[Any] = items.reshape(-1).tolist() if isinstance(items, np.ndarray) else list(items)
+        if set(map(type, listed)) - {int}:
+            return self._resolve_each(listed)
+        try:
+            numbers = np.array(listed, np.int64)
+        except OverflowError:
+            raise self._out_of_range(max(listed, key=abs)) from None
+        return self._stored_at(numbers)
+
+    def _resolve_each(self, items: list[Any]) -> Integers:
+        """Return the stored positions of positions and keys, one by one; the keys are looked up before."""
+        matches = self.lookup.find_many(item for item in items if isinstance(item, str))
+        resolved = [
+            self.resolve_key(item, matches.get(item)) if isinstance(item, str) else self.position(item)
+            for item in items
+        ]
+        return np.array(resolved, np.int64)
+
+    def _stored_at(self, numbers: Integers) -> Integers:
+        """Return the stored positions of positions in this selection; negative ones count from its end."""
         size = len(self)
         if len(numbers) and not (numbers.min() >= 0 and numbers.max() < size):
             wrong = (numbers < -size) | (numbers >= size)
@@ -293,11 +301,9 @@ class Selection:
         order = np.argsort(positions, kind="stable")
         ascending = positions[order]
         located: dict[int, SampleLocation] = {}
-        for runs in self.cache.shard_list.groups(ascending):
-            shards = self.cache.load(number for number, _, _ in runs)
-            for shard, (_, begin, end) in zip(shards, runs, strict=True):
-                rows = locate_rows(self.cache, shard, ascending[begin:end] - shard.first)
-                located.update(zip(order[begin:end].tolist(), (one for one, _ in rows), strict=True))
+        for shard, own in opened_shards(self.cache, ascending):
+            rows = locate_rows(self.cache, shard, ascending[own] - shard.first)
+            located.update(zip(order[own].tolist(), (one for one, _ in rows), strict=True))
         return [located[at] for at in range(len(positions))]
 
     def _rows(self) -> Iterator[tuple[ShardReader, Integers]]:

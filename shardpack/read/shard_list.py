@@ -9,7 +9,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from functools import cached_property
-from typing import Any, overload
+from typing import Any, NamedTuple, overload
 
 import numpy as np
 
@@ -24,6 +24,14 @@ from shardpack.storage.protocols import Store
 
 MAX_INDEX_BYTES_AT_ONCE = 128 << 20  # indexes of shards that are opened together
 _FLAT_SHARDS = 1 << 14  # up to so many shards of a local table, all first positions are kept: 0.2 MB, read in 2 ms
+
+
+class ShardRun(NamedTuple):
+    """Which of some ascending positions are in one shard: those from `begin` up to `end`."""
+
+    number: int
+    begin: int
+    end: int
 
 
 class ShardList(Sequence[ShardInfo]):
@@ -110,22 +118,22 @@ class ShardList(Sequence[ShardInfo]):
         if self._starts is None:
             self._starts = self.columns.starts.tolist()
 
-    def runs(self, ascending: Integers) -> Iterator[tuple[int, int, int]]:
-        """Yield (shard number, begin, end) for each run of ascending positions that are in one shard."""
+    def runs(self, ascending: Integers) -> Iterator[ShardRun]:
+        """Yield each run of ascending positions that are in one shard."""
         begin, total = 0, len(ascending)
         self.prepare(ascending)
         while begin < total:
             number = self.locate(int(ascending[begin]))
             end = int(np.searchsorted(ascending, self.first(number + 1)))
-            yield number, begin, end
+            yield ShardRun(number, begin, end)
             begin = end
 
-    def groups(self, ascending: Integers) -> Iterator[list[tuple[int, int, int]]]:
+    def groups(self, ascending: Integers) -> Iterator[list[ShardRun]]:
         """Yield lists of `runs`: those of shards that may be opened together, given the size of their indexes."""
-        group: list[tuple[int, int, int]] = []
+        group: list[ShardRun] = []
         num_bytes = 0
         for run in self.runs(ascending):
-            index_bytes = self[run[0]].index_bytes
+            index_bytes = self[run.number].index_bytes
             if group and num_bytes + index_bytes > MAX_INDEX_BYTES_AT_ONCE:
                 yield group
                 group, num_bytes = [], 0

@@ -6,7 +6,7 @@ an image whose head does not tell its size is read further, and at last as a who
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -69,8 +69,8 @@ class FactFields:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Again:
-    """An image to be read further."""
+class _Unsized:
+    """An image whose size is not known from what was read of it."""
 
     facts: Facts
     shard: ShardReader
@@ -89,44 +89,56 @@ def read_facts(cache: ShardCache, positions: Integers, fields: FactFields) -> It
     if cache.visible is not None:
         cache.trust_indexes(_without_visible(cache, cache.visible, positions))
     for runs in cache.shard_list.groups(positions):
-        yield from _read(cache, positions[runs[0][1] : runs[-1][2]], fields)
+        yield from _read(cache, positions[runs[0].begin : runs[-1].end], fields)
 
 
 def _without_visible(cache: ShardCache, visible: Visible, positions: Integers) -> Iterator[int]:
     """Yield the numbers of the shards with some of these positions of which all samples are deleted."""
     shard_list, starts = cache.shard_list, cache.shard_list.columns.starts
-    for number, _, _ in shard_list.runs(positions):
-        first, count = int(starts[number]), shard_list[number].num_samples
+    for run in shard_list.runs(positions):
+        first, count = int(starts[run.number]), shard_list[run.number].num_samples
         begin, end = np.searchsorted(visible.deleted, (first, first + count)).tolist()
         if end - begin == count:
-            yield number
+            yield run.number
 
 
 def _read(cache: ShardCache, positions: Integers, fields: FactFields) -> Iterator[list[Facts]]:
-    of_all = list(cache.shard_list.runs(positions))
-    opened = dict(zip((run[0] for run in of_all), cache.load(number for number, _, _ in of_all), strict=True))
+    """Yield the facts of samples whose shards may be open together; half of them, where all are too much at once."""
+    runs = list(cache.shard_list.runs(positions))
+    shards = dict(zip((run.number for run in runs), cache.load(run.number for run in runs), strict=True))
     shown = positions if cache.visible is None else cache.visible.only(positions)
-    runs = list(cache.shard_list.runs(shown))
-    parts = plan_layered(
-        cache, shown, [opened[number] for number, _, _ in runs], runs, (*fields.labels, *fields.images)
-    )
-    wanted = _without_other_images(parts, fields)
-    if sum(int(one.lengths.sum()) for one in wanted) > _AT_ONCE_BYTES and len(positions) > 1:
-        for half in (positions[: len(positions) // 2], positions[len(positions) // 2 :]):
-            yield from _read(cache, half, fields)
+    wanted = _wanted(cache, shown, shards, fields)
+    if len(positions) > 1 and sum(int(one.lengths.sum()) for one in wanted) > _AT_ONCE_BYTES:
+        half = len(positions) // 2
+        yield from _read(cache, positions[:half], fields)
+        yield from _read(cache, positions[half:], fields)
         return
     found: list[Facts] = []
-    for number, begin, end in of_all:
-        found += map(Facts, map(opened[number].keys.key_at, positions[begin:end].tolist()))
-    of_shown = found if len(shown) == len(found) else [found[at] for at in np.searchsorted(positions, shown).tolist()]
-    requests = [one.requests() for one in wanted]
-    again: list[_Again] = []
-    buffers = fetch([one.plan for one in wanted], requests)
-    for one, request, own in zip(wanted, requests, buffers, strict=True):
-        again += _sort_out(of_shown, one, request, own)
-    for head in (*HEADS[1:], None):
-        again = [one for part in _parts(again, head) for one in _read_again(part, head)]
+    for run in runs:
+        found += map(Facts, map(shards[run.number].keys.key_at, positions[run.begin : run.end].tolist()))
+    _fill([found[at] for at in np.searchsorted(positions, shown).tolist()], wanted)
     yield found
+
+
+def _wanted(
+    cache: ShardCache, positions: Integers, shards: Mapping[int, ShardReader], fields: FactFields
+) -> list[_Wanted]:
+    """Return what is read of visible samples, whose shards are open."""
+    runs = list(cache.shard_list.runs(positions))
+    of_runs = [shards[run.number] for run in runs]
+    parts = plan_layered(cache, positions, of_runs, runs, (*fields.labels, *fields.images))
+    return _without_other_images(parts, fields)
+
+
+def _fill(facts: Sequence[Facts], wanted: Sequence[_Wanted]) -> None:
+    """Give samples their labels and the sizes of their images; those that their heads do not tell are read further."""
+    requests = [one.requests() for one in wanted]
+    buffers = fetch([one.plan for one in wanted], requests)
+    unsized: list[_Unsized] = []
+    for one, request, own in zip(wanted, requests, buffers, strict=True):
+        unsized += _hand_out(facts, one, request, own)
+    for head in (*HEADS[1:], None):
+        unsized = [image for part in _parts(unsized, head) for image in _read_further(part, head)]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -178,13 +190,13 @@ def _without_other_images(parts: Sequence[Part], fields: FactFields) -> list[_Wa
     return wanted
 
 
-def _sort_out(found: list[Facts], wanted: _Wanted, request: Requests, buffers: list[Any]) -> Iterator[_Again]:
-    """Give each sample its payloads; yield the images of which more is needed."""
+def _hand_out(facts_of: Sequence[Facts], wanted: _Wanted, request: Requests, buffers: list[Any]) -> Iterator[_Unsized]:
+    """Give each sample its labels and the size of its image; yield the images of which more is needed."""
     plan, shard = wanted.plan, wanted.plan.shard
     holds_image = [is_image(name) for name in shard.fields]
     columns = (wanted.owner, plan.member, plan.field, request.owner, request.begins, request.begins + wanted.lengths)
     for sample, member, number, buffer, begin, end in zip(*(one.tolist() for one in columns), strict=True):
-        facts, payload = found[sample], buffers[buffer][begin:end]
+        facts, payload = facts_of[sample], buffers[buffer][begin:end]
         if not holds_image[number]:
             if wanted.verify:
                 shard.check_payload(member, payload)
@@ -192,7 +204,7 @@ def _sort_out(found: list[Facts], wanted: _Wanted, request: Requests, buffers: l
             continue
         facts.image_bytes = shard.sizes[member]
         if _look(facts, payload):
-            yield _Again(facts, shard, shard.offsets[member])
+            yield _Unsized(facts, shard, shard.offsets[member])
 
 
 def _look(facts: Facts, head: Any) -> bool:
@@ -205,9 +217,9 @@ def _look(facts: Facts, head: Any) -> bool:
     return facts.size is None
 
 
-def _parts(images: list[_Again], head: int | None) -> Iterator[list[_Again]]:
+def _parts(images: list[_Unsized], head: int | None) -> Iterator[list[_Unsized]]:
     """Yield the images in parts that are not too large to be read at once."""
-    part: list[_Again] = []
+    part: list[_Unsized] = []
     held = 0
     for one in images:
         length = _length(one, head)
@@ -220,13 +232,13 @@ def _parts(images: list[_Again], head: int | None) -> Iterator[list[_Again]]:
         yield part
 
 
-def _length(one: _Again, head: int | None) -> int:
+def _length(one: _Unsized, head: int | None) -> int:
     num_bytes = one.facts.image_bytes or 0
     return num_bytes if head is None else min(num_bytes, head)
 
 
-def _read_again(images: list[_Again], head: int | None) -> Iterator[_Again]:
-    by_store: dict[int, list[_Again]] = {}
+def _read_further(images: list[_Unsized], head: int | None) -> Iterator[_Unsized]:
+    by_store: dict[int, list[_Unsized]] = {}
     for one in images:
         by_store.setdefault(id(one.shard.store), []).append(one)
     for own in by_store.values():
