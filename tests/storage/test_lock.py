@@ -64,13 +64,12 @@ def test_a_folder_without_locks_is_everybodys(tmp_path, number):
 
 @counts_descriptors
 def test_nothing_stays_open(tmp_path):
-    before = num_open()
     lock, _ = take(tmp_path)
-    assert num_open() == before + 1
+    assert num_open(tmp_path) == 1
     lock.release()
     lock.release()
     take(tmp_path)
-    assert num_open() == before
+    assert num_open(tmp_path) == 0
 
 
 def test_the_kernel_releases_it(tmp_path):
