@@ -8,13 +8,15 @@ import importlib
 import io
 import os
 import shutil
+import signal
+import threading
 import warnings
 from pathlib import Path
 from types import ModuleType
 
 import numpy as np
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 from PIL import Image
 
 from tests.servers.fixtures import azurite_server, nginx_for_class, nginx_server, proxy, s3_server  # noqa: F401 - for every folder
@@ -25,9 +27,17 @@ IMAGES = ROOT / "examples" / "images"
 # Chosen by pytest's `--hypothesis-profile`; `examples` of tests/strategies.py makes every property follow it.
 # "ci" tries the same examples each time, so that a run tells of the change alone; the others look for new ones.
 for profile, count in (("shardpack", 100), ("smoke", 5), ("ci", 25), ("nightly", 500)):
-    # No deadline: the first example pays for imports.
-    settings.register_profile(profile, max_examples=count, deadline=None, derandomize=profile in ("smoke", "ci"))
+    settings.register_profile(
+        profile,
+        max_examples=count,
+        deadline=None,  # the first example pays for imports
+        suppress_health_check=[HealthCheck.too_slow],  # of a busy machine
+        derandomize=profile in ("smoke", "ci"),
+    )
 settings.load_profile("shardpack")
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell has it for jobs in the background
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # processes that tests start would ignore Ctrl-C, too
 
 
 SERVERS = {"azurite_server", "nginx_for_class", "nginx_server", "s3_server"}
@@ -82,6 +92,20 @@ def image_folder(folder: Path, classes: tuple[str, ...] = ("cat", "dog"), per_cl
         for i in range(per_class):
             (folder / name / f"{i:04d}.jpg").write_bytes(make_jpeg(seed=number * per_class + i))
     return folder
+
+
+@pytest.fixture
+def cancelled(monkeypatch):
+    """An event: a pool has cancelled what has not begun, and begins to join its threads."""
+    event, join = threading.Event(), threading.Thread.join
+
+    def joins(thread, timeout=None):
+        if thread.name.startswith("shardpack-"):
+            event.set()
+        join(thread, timeout)
+
+    monkeypatch.setattr(threading.Thread, "join", joins)
+    return event
 
 
 @pytest.fixture(scope="session")

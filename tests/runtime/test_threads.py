@@ -25,20 +25,6 @@ def ours(purpose):
     return [thread for thread in threading.enumerate() if thread.name.startswith(f"shardpack-{purpose}")]
 
 
-@pytest.fixture
-def cancelled(monkeypatch):
-    """An event: a pool has cancelled what has not begun, and begins to join its threads."""
-    event, join = threading.Event(), threading.Thread.join
-
-    def joins(thread, timeout=None):
-        if thread.name.startswith("shardpack-"):
-            event.set()
-        join(thread, timeout)
-
-    monkeypatch.setattr(threading.Thread, "join", joins)
-    return event
-
-
 @settings(max_examples=25, deadline=None)
 @given(st.integers(0, 12), st.integers(0, 5), st.none() | st.integers(1, 5), st.booleans())
 def test_results_come_in_order(count, depth, threads, grow):
