@@ -51,7 +51,7 @@ def on_terminal(*arguments, stdout=False, columns=100, interrupt_at=None, answer
     )
     os.close(theirs)
     shown = b""
-    while select.select([ours], [], [], 30)[0]:
+    while select.select([ours], [], [], 300)[0]:
         try:
             piece = os.read(ours, 65536)
         except OSError:  # the other end is closed
@@ -66,7 +66,7 @@ def on_terminal(*arguments, stdout=False, columns=100, interrupt_at=None, answer
             child.send_signal(signal.SIGINT)
             interrupt_at = None
     os.close(ours)
-    return child.wait(timeout=30), shown.decode()
+    return child.wait(timeout=300), shown.decode()
 
 
 def plain(text):

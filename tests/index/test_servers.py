@@ -68,7 +68,10 @@ def test_a_killed_run_continues(tmp_path, nginx_server, proxy):
     (tmp_path / "www").mkdir()
     for name, data in TARS.items():
         (tmp_path / "www" / name).write_bytes(data)
-    front = proxy(nginx_server(tmp_path / "www").url, latency_seconds=0.03)
+    front = proxy(nginx_server(tmp_path / "www").url)
+    front.faults.append(
+        Fault("stall", match="train-002.tar", method="GET", times=None)
+    )  # it cannot finish before it is killed
     pattern, out = f"{front.url}/train-{{000..003}}.tar", tmp_path / "idx"
     command = [sys.executable, "-c", INDEX, pattern, str(out)]
     entries = [out / entry_name(name) for name in TARS]
@@ -94,7 +97,7 @@ def test_faults_on_the_way_are_healed_or_told(tmp_path, nginx_server, proxy):
         (tmp_path / "www" / name).write_bytes(data)
     front = proxy(nginx_server(tmp_path / "www").url)
     pattern = f"{front.url}/train-{{000..003}}.tar"
-    options = {"max_attempts": 8, "max_seconds": 20, "read_timeout_seconds": 2}
+    options = {"max_attempts": 8, "max_seconds": 600, "read_timeout_seconds": 60}
     front.faults += [Fault("truncate", after_bytes=100, times=3), Fault("reset", times=2), Fault("status", times=2)]
     report = shardpack.index(pattern, out=tmp_path / "idx", storage_options=options)
     assert report.num_samples == 80
