@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -93,7 +94,18 @@ def command(source: str, out: str, as_json: bool, quiet: bool, yes: bool, **opti
         print_json({**dataclasses.asdict(report), **{name: getattr(report, name) for name in computed}})
     elif not quiet:
         _show(report)
+        if no_images_line := _no_images(report, options):
+            note(no_images_line)
         _show_preview(report)
+
+
+def _no_images(report: shardpack.PackReport, options: Mapping[str, Any]) -> str:
+    """Return that options for images found none, as in rows of arrays; empty if they did, or if that is not known."""
+    asked = [f"--{name}" for name in ("resize", "encode") if options[name]]
+    is_known = report.tar_bytes and report.num_samples and not (report.dry_run or report.missing_shards)
+    if not asked or not is_known or any(name.startswith(("image.", "mask.")) for name in report.counts):
+        return ""
+    return f"  no sample has an image, so {' and '.join(asked)} changed none; arrays in npy stay as they are"
 
 
 def _show_bytes(report: shardpack.PackReport) -> None:

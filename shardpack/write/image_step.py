@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from shardpack.codecs.compression import split_compression
 from shardpack.codecs.field_types import is_image, kind_of
 from shardpack.codecs.geometry import Geometry
 from shardpack.codecs.image import describe_error
@@ -115,6 +116,10 @@ class ImageStep:
     def named(self) -> frozenset[str]:
         """Return the fields that the options name."""
         return self.fields.image | self.fields.nearest | self.fields.keep | frozenset(self.codecs)
+
+    def may_change(self, name: str) -> bool:
+        """Return whether a field may be an image or a mask by its name, also one that is compressed."""
+        return is_image(split_compression(name)[0]) or self.fields.is_named_mask(name)
 
     def recorded(self) -> dict[str, Any]:
         """Return the options, for the manifest: only those that say something."""

@@ -84,7 +84,7 @@ class PackSteps:
         return self.transform is not None or self.images is not None or bool(self.compress.by_field)
 
     def check_fields(self, fields: Collection[str]) -> None:
-        """Raise if an option names a field that no sample has: perhaps it is misspelt.
+        """Raise if an option names a field that no sample has, as it may be misspelt, or is for images without any.
 
         What a function of the user makes is not known, so with one nothing is checked.
 
@@ -98,6 +98,11 @@ class PackSteps:
             return
         known = set(fields)
         if self.images is not None:
+            if known and not any(map(self.images.may_change, known)):
+                raise OptionError(
+                    f"no sample has an image to resize or encode: the fields are {', '.join(sorted(fields))}; leave "
+                    "out resize and encode, or make images in a transform"
+                )
             _check_known(self.images.named(), known, fields)
             known = set().union(*map(stored_names, known))
         if self.select is not None:

@@ -7,6 +7,7 @@ import random
 import re
 import shutil
 
+import numpy as np
 import pytest
 
 import shardpack
@@ -127,6 +128,13 @@ def test_pack_of_images_that_are_resized_and_encoded(run, images, tmp_path):
     assert recorded["encode"] == {"*": "webp:q=85", "jpg": "png"}
     done = run("pack", images, tmp_path / "kept", "--resize", "short=999", "--keep", "json", "--first-frame")
     assert "  images: 12 small enough already, " in done.err
+
+
+def test_pack_says_that_rows_of_arrays_are_not_resized(run, tmp_path):
+    np.savez(tmp_path / "digits.npz", images=np.zeros((3, 8, 8), np.uint8), labels=np.arange(3))
+    done = run("pack", tmp_path / "digits.npz", tmp_path / "out", "--resize", "short=4", "--encode", "jpg")
+    assert "\n  no sample has an image, so --resize and --encode changed none; arrays in npy stay" in done.err
+    assert shardpack.open(tmp_path / "out")[0].decode("npy").shape == (8, 8)
 
 
 @pytest.mark.parametrize(

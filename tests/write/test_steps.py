@@ -121,6 +121,14 @@ def test_a_misspelt_field_is_refused(options, name):
         PackSteps.of(**options).check_fields(FIELDS)
 
 
+def test_options_for_images_are_refused_where_there_are_none():
+    steps = PackSteps.of(images=ImageStep.parse("short=8"))
+    with pytest.raises(OptionError, match=r"no sample has an image to resize or encode: the fields are json, npy; "):
+        steps.check_fields(["npy", "json"])
+    for fields in ([], ["seg.npy"], ["png.zst"], ["mp4", "gif"]):
+        steps.check_fields(fields)
+
+
 def test_packing_asks_for_the_fields_that_options_name(tmp_path):
     pytest.importorskip("zstandard", reason="zstandard is not installed")
     image = b"\x89PNG\r\n\x1a\n"
