@@ -75,10 +75,13 @@ def recommend(
     smaller = then.seconds <= AS_FAST * now.seconds and best.num_bytes <= WORTH_CONVERTING * as_is.num_bytes
     where = {"disk": "from disk", "bucket": "from a bucket", "memory": "from memory"}[place]
     if best is as_is or not (faster or smaller):
-        return as_is, (
+        gain = f"{1 - WORTH_CONVERTING:.0%}"
+        kind = "that keeps every pixel" if lossless else "to train with"
+        reason = (
             f"{where} an epoch waits for the {now.bottleneck} for {format_seconds(now.seconds)}, and no other encoding "
-            f"makes that or the bytes less than {WORTH_CONVERTING:.0%} of what they are"
+            f"{kind} makes it {gain} shorter, or the bytes {gain} less without making it longer"
         )
+        return as_is, reason + ("" if lossless or centre_crop else _crop_hint(measured, place))
     loss = "stored pixels are exact" if best.psnr is None else f"stored pixels differ by {best.psnr:.1f} dB"
     if best.encoding.resize:
         loss += f"; training at a larger size than {best.encoding.resize} needs the originals"
@@ -87,6 +90,20 @@ def recommend(
         f"{where} an epoch takes {format_seconds(then.seconds)} ({then.bottleneck}) instead of "
         f"{format_seconds(now.seconds)} ({now.bottleneck}), and images {share:.2f} of the bytes; {loss}"
     )
+
+
+def _crop_hint(measured: Sequence[Measured], place: str) -> str:
+    """Return that storing only the centre of each image would pay, and the option for it; empty if it would not."""
+    cropped = [
+        one for one in measured if one.encoding.is_cropped and _is_eligible(one, lossless=False, centre_crop=True)
+    ]
+    if not cropped:
+        return ""
+    best = min(cropped, key=lambda one: one.epochs[place].seconds)
+    seconds = best.epochs[place].seconds
+    if seconds > WORTH_CONVERTING * measured[0].epochs[place].seconds:
+        return ""
+    return f"; without random crops, {best.name} would make it {format_seconds(seconds)} (--centre-crop)"
 
 
 def _is_eligible(one: Measured, *, lossless: bool, centre_crop: bool) -> bool:

@@ -57,6 +57,16 @@ def test_only_the_centre_is_kept_where_training_takes_nothing_else():
     assert recommend(measured_ones, "memory", centre_crop=True)[0] is CENTRE
 
 
+def test_storing_the_centre_is_mentioned_where_it_alone_would_pay():
+    cropped = "; without random crops, npy:rgb at cover=224x224 would make it 30 ms (--centre-crop)"
+    best, reason = recommend([AS_IS, CENTRE], "memory")
+    assert best is AS_IS
+    none = "no other encoding to train with makes it 15% shorter, or the bytes 15% less without making it longer"
+    assert reason.endswith(none + cropped)
+    assert "centre" not in recommend([AS_IS, CENTRE], "bucket")[1]
+    assert recommend([AS_IS, CENTRE], "memory", lossless=True)[1].endswith("making it longer")
+
+
 def test_images_stay_as_they_are_where_nothing_pays():
     slow_gpu = Hardware(disk=2e9, network=125e9, gpu_images=100)
     as_is = measured(100_000, 1.5, hardware=slow_gpu)
