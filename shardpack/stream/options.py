@@ -110,4 +110,5 @@ class LoaderOptions:
             FieldNotFoundError: `decode` names a field that is missing.
             MissingDependencyError: The name of a decoder needs torch, which is not installed.
         """
-        return field_decoders(fields, self.decode, self.images(), self.masks)
+        masks = (self.masks,) if isinstance(self.masks, str) else self.masks
+        return field_decoders(fields, self.decode, self.images(), masks)

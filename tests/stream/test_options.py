@@ -38,3 +38,4 @@ def test_loader_options_make_decoders():
     assert set(LoaderOptions(decode={"json": None, "bin": len}).decoders(("bin", "json"))) >= {"bin"}
     with pytest.raises(OptionError, match="size"):
         LoaderOptions(size=0).decoders(("jpg",))
+    assert list(LoaderOptions(decode={"ids.png": "l8"}, masks="ids.png").decoders(("ids.png",))) == ["ids.png"]
