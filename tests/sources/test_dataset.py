@@ -86,7 +86,7 @@ def test_a_split_that_is_not_there_lists_nothing_else(tmp_path):
     with pytest.raises(TypeError):
         ds.stream().listing("train")
     for source in (ds, ds.stream()):
-        with pytest.raises(SourceError, match="has no split 'trian'"):
+        with pytest.raises(OptionError, match="has no split 'trian'"):
             shardpack.pack(source, tmp_path / "out", split="trian")
 
 

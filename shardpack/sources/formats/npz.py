@@ -47,6 +47,9 @@ class _Files:
     arrays: tuple[StoredArray, ...] = ()
 
 
+_Run = _Along | _Files
+
+
 def detect(found: FoundFiles) -> bool:
     """Return whether these are files of NumPy, by the name and the first bytes."""
     names = found.matching(*_PATTERNS)
@@ -66,9 +69,10 @@ def open(  # noqa: A001 - the name in the protocol
     names = found.names if found.is_file else tuple(found.matching(*_PATTERNS))
     if not names:
         raise SourceError(f"no file of NumPy is in {found.location!r}; expected names such as *.npz")
-    runs, units = _planned(found, names, run_bytes)
-    if not runs:
+    planned = list(_planned(found, names, run_bytes))
+    if not planned:
         raise SourceError(f"the arrays in {found.location!r} are empty; name others")
+    runs, units = zip(*planned, strict=True)
     drawn = [columns for unit in drawn_units(len(units)) for columns in _some_columns(found, runs[unit])]
     mapping = choose_mapping(drawn, options)
     noun = "row" if isinstance(runs[0], _Along) else "sample"
@@ -93,7 +97,7 @@ class ArrayRows(MappedRows):
     """The rows of files of NumPy, as `RowSource` says."""
 
     found: FoundFiles
-    runs: tuple[_Along | _Files, ...]
+    runs: tuple[_Run, ...]
 
     def rows(self, unit: int, first: int, stop: int | None) -> Iterator[Row | BadRow]:
         """Yield the samples; see `RowSource.rows`."""
@@ -110,53 +114,54 @@ class ArrayRows(MappedRows):
             yield self.maker.row(unit, row, name, partial(_together, self.found, run, row))
 
 
-def _planned(
-    found: FoundFiles, names: Sequence[str], run_bytes: int
-) -> tuple[tuple[_Along | _Files, ...], tuple[Unit, ...]]:
-    """Return the runs, and the unit of each. All files hold rows, or all are samples: the first one tells."""
+def _planned(found: FoundFiles, names: Sequence[str], run_bytes: int) -> Iterator[tuple[_Run, Unit]]:
+    """Yield the runs, and the unit of each. All files hold rows, or all are samples: the first one tells."""
+    first = list_arrays(found.store, names[0])
+    shapes = {array.name: array.shape for array in first}
+    if along_first_axis(shapes, is_only_file=len(names) == 1):
+        return _runs_of_rows(found, names, first, run_bytes)
+    if len(names) == 1 and is_a_sample_each(shapes):
+        return _runs_of_arrays(names[0], first)
+    if len(names) == 1 and any(len(shape) == 4 and shape[0] > 1 for shape in shapes.values()):
+        raise SourceError(
+            f"its arrays do not share a first axis, expected as many labels as images; got {shapes}; "
+            "save arrays of one length, or each sample to a file of its own",
+            path=names[0],
+        )
+    return _runs_of_files(found, names, run_bytes)
+
+
+def _runs_of_rows(
+    found: FoundFiles, names: Sequence[str], first: Sequence[StoredArray], run_bytes: int
+) -> Iterator[tuple[_Run, Unit]]:
+    """Yield runs of the first axis of the arrays of each file; those of the first file are known."""
+    for name, split in zip(names, splits_of(names), strict=True):
+        arrays = {array.name: array for array in (first if name == names[0] else list_arrays(found.store, name))}
+        shapes = {key: array.shape for key, array in arrays.items()}
+        groups = along_first_axis(shapes, is_only_file=len(names) == 1)
+        if not groups:
+            raise SourceError(f"its arrays do not share a first axis, as those of {names[0]!r} do", path=name)
+        for group in groups:
+            columns = tuple((column, arrays[array]) for column, array in group.columns)
+            num_bytes = sum(array.num_bytes for _, array in columns)
+            step = max(1, group.num_rows * run_bytes // max(1, num_bytes))
+            for begin in range(0, group.num_rows, step):
+                stop = min(begin + step, group.num_rows)
+                share = num_bytes * (stop - begin) // group.num_rows
+                yield _Along(columns, begin, stop), Unit(name, stop - begin, share, group.split or split)
+
+
+def _runs_of_arrays(name: str, arrays: Sequence[StoredArray]) -> Iterator[tuple[_Run, Unit]]:
+    """Yield runs of the arrays of the only file, each of which is a sample."""
+    (split,) = splits_of([name])
+    for begin in range(0, len(arrays), _FILES_AT_ONCE):
+        some = tuple(arrays[begin : begin + _FILES_AT_ONCE])
+        yield _Files((name,), some), Unit(name, len(some), sum(array.num_bytes for array in some), split)
+
+
+def _runs_of_files(found: FoundFiles, names: Sequence[str], run_bytes: int) -> Iterator[tuple[_Run, Unit]]:
+    """Yield runs of files that are a sample each."""
     splits = splits_of(names)
-    of_first = list_arrays(found.store, names[0])
-    first = {array.name: array.shape for array in of_first}
-    runs: list[_Along | _Files] = []
-    units: list[Unit] = []
-    if along_first_axis(first, is_only_file=len(names) == 1):
-        for name, split in zip(names, splits, strict=True):
-            listed = of_first if name == names[0] else list_arrays(found.store, name)
-            arrays = {array.name: array for array in listed}
-            groups = along_first_axis({key: a.shape for key, a in arrays.items()}, is_only_file=len(names) == 1)
-            if not groups:
-                raise SourceError(f"its arrays do not share a first axis, as those of {names[0]!r} do", path=name)
-            for group in groups:
-                columns = tuple((column, arrays[array]) for column, array in group.columns)
-                num_bytes = sum(array.num_bytes for _, array in columns)
-                step = max(1, group.num_rows * run_bytes // max(1, num_bytes))
-                for begin in range(0, group.num_rows, step):
-                    stop = min(begin + step, group.num_rows)
-                    runs.append(_Along(columns, begin, stop))
-                    share = num_bytes * (stop - begin) // group.num_rows
-                    units.append(Unit(name, stop - begin, share, group.split or split))
-    elif len(names) == 1 and is_a_sample_each(first):
-        arrays_of = tuple(of_first)
-        for begin in range(0, len(arrays_of), _FILES_AT_ONCE):
-            some = arrays_of[begin : begin + _FILES_AT_ONCE]
-            runs.append(_Files((names[0],), some))
-            units.append(Unit(names[0], len(some), sum(array.num_bytes for array in some), splits[0]))
-    else:
-        if len(names) == 1 and any(len(shape) == 4 and shape[0] > 1 for shape in first.values()):
-            raise SourceError(
-                f"its arrays do not share a first axis, expected as many labels as images; got {first}; "
-                "save arrays of one length, or each sample to a file of its own",
-                path=names[0],
-            )
-        for run, split in _runs_of_files(found, names, splits, run_bytes):
-            runs.append(run)
-            units.append(Unit(run.names[0], len(run.names), sum(map(found.size, run.names)), split))
-    return tuple(runs), tuple(units)
-
-
-def _runs_of_files(
-    found: FoundFiles, names: Sequence[str], splits: Sequence[str | None], run_bytes: int
-) -> Iterator[tuple[_Files, str | None]]:
     some: list[str] = []
     num_bytes = 0
     for number, name in enumerate(names):
@@ -164,7 +169,7 @@ def _runs_of_files(
         num_bytes += found.size(name)
         is_last = number + 1 == len(names) or splits[number + 1] != splits[number]
         if is_last or num_bytes >= run_bytes or len(some) == _FILES_AT_ONCE:
-            yield _Files(tuple(some)), splits[number]
+            yield _Files(tuple(some)), Unit(some[0], len(some), num_bytes, splits[number])
             some, num_bytes = [], 0
 
 
@@ -192,7 +197,7 @@ def _given(columns: Columns) -> Columns:
     return columns
 
 
-def _some_columns(found: FoundFiles, run: _Along | _Files) -> list[Columns]:
+def _some_columns(found: FoundFiles, run: _Run) -> list[Columns]:
     if isinstance(run, _Along):
         return list(_along(found, run, 0, min(_DRAWN_ROWS, run.stop - run.first)))
     return [_together(found, run, row) for row in range(min(2, len(run.arrays or run.names)))]
