@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from shardpack.sources.formats.mapping import KEY_COLUMNS, LABEL_COLUMNS, MAIN_COLUMNS
+from shardpack.sources.formats.choose_mapping import KEY_COLUMNS, LABEL_COLUMNS, MAIN_COLUMNS
 from shardpack.sources.formats.split_names import KNOWN
 
 Shapes = Mapping[str, tuple[int, ...]]  # of arrays, by their names

@@ -17,12 +17,13 @@ from typing import Any
 from shardpack.errors import OptionError, SourceError
 from shardpack.format.split_names import in_split_order
 from shardpack.sources.formats.arrow_columns import ArrowColumn, batch_rows, columns_of, pyarrow_module
+from shardpack.sources.formats.choose_mapping import LABEL_COLUMNS, choose_mapping, describe_mapping
 from shardpack.sources.formats.column_scan import can_be_keys, classes_in
 from shardpack.sources.formats.drawn_rows import counted_rows, drawn_units
 from shardpack.sources.formats.file_payloads import files_named, name_beside, paths_in, with_files
 from shardpack.sources.formats.found_files import FoundFiles
 from shardpack.sources.formats.importer import FormatOptions
-from shardpack.sources.formats.mapping import LABEL_COLUMNS, Columns, choose_mapping, describe_mapping
+from shardpack.sources.formats.mapping import Columns
 from shardpack.sources.formats.row_maker import MappedRows, RowMaker
 from shardpack.sources.formats.split_names import KNOWN
 from shardpack.sources.row_source import BadRow, Row, Unit

@@ -16,10 +16,11 @@ import numpy as np
 
 from shardpack.errors import DecodeError, OptionError, SourceError
 from shardpack.sources.formats.beton_file import HEADER, IMAGE, VERSION, Beton, BetonReader, read_beton
+from shardpack.sources.formats.choose_mapping import choose_mapping, describe_mapping
 from shardpack.sources.formats.drawn_rows import counted_rows, drawn_units
 from shardpack.sources.formats.found_files import FoundFiles
 from shardpack.sources.formats.importer import FormatOptions
-from shardpack.sources.formats.mapping import Columns, choose_mapping, describe_mapping
+from shardpack.sources.formats.mapping import Columns
 from shardpack.sources.formats.row_maker import MappedRows, RowMaker
 from shardpack.sources.formats.split_names import splits_of
 from shardpack.sources.row_source import BadRow, Row, Unit

@@ -9,7 +9,7 @@ import numpy as np
 from xxhash import xxh3_64_intdigest
 
 from shardpack.format.naming import PLAIN_KEY, key_problem
-from shardpack.sources.formats.mapping import key_text
+from shardpack.sources.formats.row_values import key_text
 
 MOST_CLASSES = 65_536
 

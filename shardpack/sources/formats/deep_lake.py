@@ -13,11 +13,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from shardpack.errors import MissingDependencyError, OptionError, SourceError
+from shardpack.sources.formats.choose_mapping import choose_mapping, describe_mapping
 from shardpack.sources.formats.drawn_rows import counted_rows, drawn_units
 from shardpack.sources.formats.found_files import FoundFiles
 from shardpack.sources.formats.guarded import open_guarded
 from shardpack.sources.formats.importer import FormatOptions
-from shardpack.sources.formats.mapping import Columns, RowMapping, choose_mapping, describe_mapping
+from shardpack.sources.formats.mapping import Columns, RowMapping
 from shardpack.sources.formats.row_maker import MappedRows, RowMaker
 from shardpack.sources.formats.split_names import splits_of
 from shardpack.sources.row_source import BadRow, Row, RowSource, Unit

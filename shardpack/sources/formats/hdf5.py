@@ -11,6 +11,7 @@ from typing import Any
 
 from shardpack.errors import SourceError
 from shardpack.format.split_names import in_split_order
+from shardpack.sources.formats.choose_mapping import KEY_COLUMNS, LABEL_COLUMNS, choose_mapping, describe_mapping
 from shardpack.sources.formats.column_scan import can_be_keys, classes_in
 from shardpack.sources.formats.drawn_rows import counted_rows
 from shardpack.sources.formats.found_files import FoundFiles
@@ -19,14 +20,7 @@ from shardpack.sources.formats.hdf5_file import h5py_module, stored_as
 from shardpack.sources.formats.hdf5_files import PATH, HDF5Files, PartOfFile, layout_of, opened
 from shardpack.sources.formats.hdf5_layout import Layout
 from shardpack.sources.formats.importer import ROW_NUMBER, FormatOptions
-from shardpack.sources.formats.mapping import (
-    KEY_COLUMNS,
-    LABEL_COLUMNS,
-    Columns,
-    RowMapping,
-    choose_mapping,
-    describe_mapping,
-)
+from shardpack.sources.formats.mapping import Columns, RowMapping
 from shardpack.sources.formats.row_maker import MappedRows, RowMaker
 from shardpack.sources.formats.split_names import splits_of
 from shardpack.sources.row_source import BadRow, Row, RowSource, Unit

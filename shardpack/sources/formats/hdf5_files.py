@@ -15,7 +15,8 @@ from shardpack.sources.formats.found_files import FoundFiles
 from shardpack.sources.formats.hdf5_file import Stored, h5py_module, stored_as, walk
 from shardpack.sources.formats.hdf5_layout import Layout, Part, find_layout
 from shardpack.sources.formats.hdf5_values import attributes_of, batch_ends, read_rows, read_whole
-from shardpack.sources.formats.mapping import Columns, extension_of
+from shardpack.sources.formats.mapping import Columns
+from shardpack.sources.formats.row_values import extension_of
 from shardpack.sources.row_source import Unit
 
 PATH, VALUE = "__key__", "data"  # columns of samples that are datasets or groups

@@ -15,6 +15,7 @@ import numpy as np
 
 from shardpack.errors import OptionError, SourceError
 from shardpack.format.split_names import in_split_order
+from shardpack.sources.formats.choose_mapping import choose_mapping, describe_mapping
 from shardpack.sources.formats.column_scan import can_be_keys
 from shardpack.sources.formats.drawn_rows import counted_rows, drawn_units
 from shardpack.sources.formats.found_files import FoundFiles
@@ -24,7 +25,7 @@ from shardpack.sources.formats.lmdb_file import MAGIC, MAGIC_AT, lmdb_module
 from shardpack.sources.formats.lmdb_layout import Run
 from shardpack.sources.formats.lmdb_samples import VALUE, all_samples, find_runs
 from shardpack.sources.formats.lmdb_values import Kind, columns_of, kind_of_values
-from shardpack.sources.formats.mapping import Columns, RowMapping, choose_mapping, describe_mapping
+from shardpack.sources.formats.mapping import Columns, RowMapping
 from shardpack.sources.formats.row_maker import MappedRows, RowMaker
 from shardpack.sources.row_source import BadRow, Row, RowSource, Unit
 

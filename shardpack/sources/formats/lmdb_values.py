@@ -20,7 +20,8 @@ from shardpack.codecs.message_pack import decode_msgpack
 from shardpack.errors import DecodeError, OptionError, SourceError
 from shardpack.sources.formats.caffe_datum import parse_datum
 from shardpack.sources.formats.importer import Unpickle
-from shardpack.sources.formats.mapping import Columns, extension_of
+from shardpack.sources.formats.mapping import Columns
+from shardpack.sources.formats.row_values import extension_of
 from shardpack.sources.unpickle import unpickle
 
 Kind = Literal["fields", "bytes", "datum", "json", "msgpack", "pickle"]

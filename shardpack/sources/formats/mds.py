@@ -11,10 +11,11 @@ from itertools import islice
 from typing import Any
 
 from shardpack.errors import DecodeError, OptionError, SourceError
+from shardpack.sources.formats.choose_mapping import choose_mapping, describe_mapping
 from shardpack.sources.formats.drawn_rows import counted_rows, drawn_units
 from shardpack.sources.formats.found_files import FoundFiles
 from shardpack.sources.formats.importer import FormatOptions
-from shardpack.sources.formats.mapping import Columns, choose_mapping, describe_mapping
+from shardpack.sources.formats.mapping import Columns
 from shardpack.sources.formats.mds_shard import MdsReader, MdsShard, codec_of
 from shardpack.sources.formats.mds_values import has_raw_pixels
 from shardpack.sources.formats.row_maker import MappedRows, RowMaker

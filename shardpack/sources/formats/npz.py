@@ -13,10 +13,11 @@ from typing import Any
 from shardpack.errors import SourceError
 from shardpack.sources.formats.array_file import StoredArray, list_arrays, read_array, read_rows
 from shardpack.sources.formats.array_layout import along_first_axis, columns_of, is_a_sample_each
+from shardpack.sources.formats.choose_mapping import choose_mapping, describe_mapping
 from shardpack.sources.formats.drawn_rows import counted_rows, drawn_units
 from shardpack.sources.formats.found_files import FoundFiles
 from shardpack.sources.formats.importer import FormatOptions
-from shardpack.sources.formats.mapping import Columns, choose_mapping, describe_mapping
+from shardpack.sources.formats.mapping import Columns
 from shardpack.sources.formats.row_maker import MappedRows, RowMaker
 from shardpack.sources.formats.split_names import splits_of
 from shardpack.sources.row_source import BadRow, Row, Unit

@@ -15,10 +15,11 @@ from typing import Any
 
 from shardpack.errors import DecodeError, OptionError, SourceError
 from shardpack.sources.formats.byte_stream import RangeStream
+from shardpack.sources.formats.choose_mapping import describe_mapping
 from shardpack.sources.formats.drawn_rows import counted_rows, drawn_units
 from shardpack.sources.formats.found_files import FoundFiles
 from shardpack.sources.formats.importer import ROW_NUMBER, FormatOptions
-from shardpack.sources.formats.mapping import Columns, RowMapping, describe_mapping
+from shardpack.sources.formats.mapping import Columns, RowMapping
 from shardpack.sources.formats.recordio_file import MAGIC, Record, Run, parse_record, read_records, runs_of_records
 from shardpack.sources.formats.recordio_list import paths_of_list
 from shardpack.sources.formats.row_keys import RowKeys

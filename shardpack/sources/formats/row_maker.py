@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from shardpack.codecs.field_types import parse_json
 from shardpack.errors import DecodeError, ShardpackError
 from shardpack.sources.class_list import contradiction_in
-from shardpack.sources.formats.mapping import Columns, RowMapping, key_text
+from shardpack.sources.formats.mapping import Columns, RowMapping
 from shardpack.sources.formats.row_keys import RowKeys
+from shardpack.sources.formats.row_values import key_text
 from shardpack.sources.row_source import BadRow, Row, Unit
 
 

@@ -16,11 +16,12 @@ from itertools import islice
 from shardpack.errors import DecodeError, SourceError
 from shardpack.runtime.threads import ordered_map
 from shardpack.sources.formats.byte_stream import ByteStream, RangeStream, inflate, read_pieces
+from shardpack.sources.formats.choose_mapping import choose_mapping, describe_mapping
 from shardpack.sources.formats.drawn_rows import counted_rows, drawn_units
 from shardpack.sources.formats.example import decode_example
 from shardpack.sources.formats.found_files import FoundFiles
 from shardpack.sources.formats.importer import FormatOptions
-from shardpack.sources.formats.mapping import Columns, choose_mapping, describe_mapping
+from shardpack.sources.formats.mapping import Columns
 from shardpack.sources.formats.row_maker import MappedRows, RowMaker
 from shardpack.sources.formats.split_names import splits_of
 from shardpack.sources.formats.tfrecord_file import compression_of, is_header, read_records, runs_of_records, skip

@@ -10,45 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shardpack.codecs.encode import encode_field
-from shardpack.errors import OptionError, SourceError
+from shardpack.errors import SourceError
+from shardpack.sources.formats.choose_mapping import choose_mapping, describe_mapping
 from shardpack.sources.formats.importer import FormatOptions
-from shardpack.sources.formats.mapping import (
-    RowMapping,
-    choose_mapping,
-    describe_mapping,
-    extension_of,
-    field_name,
-    key_text,
-)
+from shardpack.sources.formats.mapping import RowMapping, field_name
 
 JPEG, PNG = b"\xff\xd8\xff\xe0 one", b"\x89PNG\r\n\x1a\n two"
-
-
-@pytest.mark.parametrize(
-    ("payload", "extension"),
-    [
-        (JPEG, "jpg"),
-        (PNG, "png"),
-        (b"GIF89a", "gif"),
-        (b"RIFF\0\0\0\0WEBP", "webp"),
-        (b"RIFF\0\0\0\0WAVE", "wav"),
-        (b"\0\0\0\x20ftypavif", "avif"),
-        (b"\0\0\0\x20ftypheic", "heic"),
-        (b"\0\0\0\x20ftypisom", "mp4"),
-        (b"BM\x46\0\0\0\0\0\0\0\x36\0\0\0", "bmp"),
-        (b"BMW is a text", None),
-        (b"P6\n2 2\n255\n", "ppm"),
-        (b"P4 2 2\n", "pbm"),
-        (b"P2\n2 2\n9\n", "pgm"),
-        (b"P5.5 is a text", None),
-        (b"\x93NUMPY\x01\0", "npy"),
-        (b"fLaC", "flac"),
-        (b"", None),
-        (b"a text", None),
-    ],
-)
-def test_first_bytes_name_a_payload(payload, extension):
-    assert extension_of(payload) == extension
 
 
 @pytest.mark.parametrize(
@@ -147,40 +114,9 @@ def test_two_columns_that_would_be_one_field_are_refused():
         RowMapping().fields({"a b": JPEG, "a/b": JPEG})
 
 
-def test_keys_are_chosen_only_where_they_are_safe_and_different():
-    unique = [{"id": 1, "image": JPEG}, {"id": 2, "image": JPEG}]
-    assert choose_mapping(unique, FormatOptions()).key_column == "id"
-    assert choose_mapping([{"id": 1}, {"id": 1}], FormatOptions()).key_column is None
-    twice = [{"id": 1}, {"id": 2}, {"id": 1}]
-    assert choose_mapping(twice, FormatOptions(), splits=["train", "train", "val"]).key_column == "id"
-    assert choose_mapping(twice, FormatOptions(), splits=["train", "val", "train"]).key_column is None
-    assert choose_mapping([{"id": "a b"}, {"id": "c"}], FormatOptions()).key_column is None
-    assert choose_mapping(unique, FormatOptions(key_column=":row")).key_column is None
-    with pytest.raises(OptionError, match="key_column is 'name'; the columns are id, image"):
-        choose_mapping(unique, FormatOptions(key_column="name"))
-
-
 def test_a_bad_key_names_the_column():
     with pytest.raises(SourceError, match=r"key column 'id' holds \[1, 2\], expected a text or an integer"):
         RowMapping(key_column="id").key({"id": [1, 2]}, "0")
-
-
-@pytest.mark.parametrize(
-    ("value", "key"),
-    [("a/b.JPG", "a/b"), ("/a.png", "a"), ("./a.b.jpg", "a.b"), (r"a\b.jpg", "a/b"), (7, "7"), (b"x.jpg", "x"),
-     ("", None),
-     (True, None), (1.5, None), (".jpg", ".jpg"), (["one.png"], "one")],
-)  # fmt: skip
-def test_paths_become_keys(value, key):
-    assert key_text(value) == key
-
-
-def test_the_sentence_names_columns():
-    rows = [{"image/encoded": JPEG, "image/class/label": [3], "image/width": [4]}]
-    assert (
-        describe_mapping(choose_mapping(rows, FormatOptions()), rows)
-        == "jpg (image/encoded) + json (2 columns; label: image/class/label); key: row number"
-    )
 
 
 scalars = st.none() | st.booleans() | st.integers() | st.text() | st.floats(allow_infinity=False) | st.binary()
