@@ -76,6 +76,15 @@ def _first_cases(items, most):
     return kept
 
 
+@pytest.fixture(scope="session", autouse=True)
+def no_power_cut():
+    """Sync nothing in this process, on any disk: no test cuts the power. Processes that tests start do sync."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda descriptor: os.fstat(descriptor) and None)  # an error if it is not open
+        patch.setattr(os, "sync", lambda: None, raising=False)
+        yield
+
+
 @functools.cache
 def make_jpeg(width: int = 32, height: int = 24, seed: int = 0) -> bytes:
     """Return a real JPEG of this size; equal arguments give equal bytes in one run."""

@@ -50,11 +50,6 @@ def every(request):
     return request.param
 
 
-@pytest.fixture(autouse=True)
-def no_power_cut(monkeypatch):
-    monkeypatch.setattr(os, "fsync", lambda _: None)
-
-
 def test_the_same_command_ends_the_same(tars, tmp_path, zygote, every):  # noqa: F811
     shutil.copytree(tars, tmp_path / "whole")
     shardpack.index(tmp_path / "whole", jobs=1)
