@@ -22,7 +22,7 @@ KINDS: dict[str, tuple[str, str | None]] = {
     "missing": ("a file is not there", None),
     "stale": ("two files do not belong together", None),
     "unreadable": ("a file could not be read", None),
-    "layer": ("a layer is not there, or is not the one that was attached", "attach"),
+    "layer": ("a layer is not there, or is not the one that was attached", "detach"),
     "table": ("rows of the label table are not those of the samples", "table --force"),
     "behind": ("manifest.json is not that of the newest generation", "repair"),
     "incomplete": ("an earlier generation that is kept lacks a file, or its manifest is damaged", "gc"),

@@ -18,6 +18,8 @@ from shardpack.read.segment_file import SegmentFile
 from shardpack.storage.locations import DatasetStores, LocationOptions, open_layer
 from shardpack.storage.protocols import Store
 
+_ANEW = 'take it off ("shardpack detach"), and attach it anew'
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PinnedLayer:
@@ -84,9 +86,9 @@ def check_positions(
                 "layer",
                 path,
                 f"{len(others):,} samples of the layer {layer.ref.location!r} have other keys than the samples that "
-                f"they belong to, first at position {int(others[0])}; attach it anew",
+                f"they belong to, first at position {int(others[0])}; {_ANEW}",
             )
     unused = layer.manifest.num_samples - len(np.unique(at))
     if unused:
         what = f"{unused:,} samples of the layer {layer.ref.location!r} belong to no sample of the dataset"
-        yield Problem("layer", path, f"{what}; attach it anew")
+        yield Problem("layer", path, f"{what}; {_ANEW}")

@@ -50,13 +50,13 @@ def test_files_of_a_layer_are_checked(dataset):
 
 def test_a_layer_that_is_gone(dataset):
     shutil.rmtree(dataset / LAYER)
-    assert problems(dataset) == [("layer", f"{LAYER}/{MANIFEST_PATH}", "attach")]
+    assert problems(dataset) == [("layer", f"{LAYER}/{MANIFEST_PATH}", "detach")]
 
 
 def test_another_layer_in_its_place(dataset):
     shutil.rmtree(dataset / LAYER)
     write(dataset / LAYER, labels(["k/0004", "k/0001", "k/0002"]))
-    assert problems(dataset) == [("layer", f"{LAYER}/{MANIFEST_PATH}", "attach")]
+    assert problems(dataset) == [("layer", f"{LAYER}/{MANIFEST_PATH}", "detach")]
 
 
 def test_a_layer_that_went_on_is_read_as_it_was(tmp_path):
@@ -66,14 +66,14 @@ def test_a_layer_that_went_on_is_read_as_it_was(tmp_path):
     edits.appended(tmp_path / "layer", labels(["k/0001"]))
     assert problems(tmp_path / "base") == []
     (tmp_path / "layer" / manifest_path(1)).unlink()
-    assert problems(tmp_path / "base") == [("layer", f"../layer/{MANIFEST_PATH}", "attach")]
+    assert problems(tmp_path / "base") == [("layer", f"../layer/{MANIFEST_PATH}", "detach")]
 
 
 @pytest.mark.parametrize(
     ("column", "command", "reason"),
     [
-        ([0, 1, 0, 0, 2], "attach", "2 samples of the layer .* have other keys .* first at position 1;"),
-        ([0, 2], "attach", "1 samples of the layer .* belong to no sample"),
+        ([0, 1, 0, 0, 2], "detach", "2 samples of the layer .* have other keys .* first at position 1;"),
+        ([0, 2], "detach", "1 samples of the layer .* belong to no sample"),
         ([0, 2, 0, 0, 3], "repair", "points to position 2 of a layer of 2"),
     ],
 )
@@ -93,7 +93,7 @@ def test_layers_of_layers_and_fields_that_are_not_there(tmp_path):
     edits.deleted(tmp_path / "layer", 1)
     edits.layered(tmp_path / "base", tmp_path / "layer", [1, 2])
     (problem,) = shardpack.verify(tmp_path / "base").problems
-    assert (problem.kind, problem.command) == ("layer", "attach")
+    assert (problem.kind, problem.command) == ("layer", "detach")
     assert "has layers or deleted samples" in problem.message
 
 
