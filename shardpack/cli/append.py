@@ -87,7 +87,7 @@ def command(source: str, dataset: str, as_json: bool, quiet: bool, classes_from:
     with progress_bar(quiet=quiet) as progress:
         announce = partial(note, quiet=quiet or as_json)
         report = shardpack.append(source, dataset, progress=progress, announce=announce, **options)
-    said = f", {report.replaced:,} in place of old ones," if report.replaced else ""
+    said = f" ({report.replaced:,} in place of old ones)" if report.replaced else ""
     print_edit(report, f"{plural(report.added, 'sample')}{said}", as_json=as_json, quiet=quiet)
     if not (as_json or quiet) and report.packed is not None and report.packed.rejected:
         name, reason = report.packed.rejected[0]
