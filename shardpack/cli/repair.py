@@ -76,7 +76,7 @@ def command(dataset: str, include: tuple[str, ...], as_json: bool, quiet: bool, 
 
 def _summary(report: shardpack.RepairReport) -> str:
     if not report.written and report.lost:
-        return f"nothing repaired in {report.location}"
+        return f"{'no file would be made again' if report.dry_run else 'nothing repaired'} in {report.location}"
     if not report.written:
         looked_at = "sidecars and the lengths of tars are right; payloads are compared by"
         return f'nothing to repair in {report.location}: {looked_at} "shardpack verify --full"'

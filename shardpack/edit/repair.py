@@ -148,7 +148,7 @@ def _of_plan(plan: RepairPlan, target: Target, manifest: Manifest) -> RepairRepo
     """Return the report of a repair that does what is planned, and saves nothing of tars that break off."""
     lost = list(plan.lost)
     if plan.broken:
-        lost.append(f"samples at the end of {len(plan.broken)} tar(s) that break off; the others can be saved")
+        lost.append(f"samples at the end of {len(plan.broken)} tar(s) that break off; a repair saves the others")
     return RepairReport(
         target.location,
         manifest.generation,

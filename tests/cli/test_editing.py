@@ -318,6 +318,7 @@ def test_repair_goes_back_a_generation_with_force_only(run, ds):
     assert done.code == 1
     assert done.err.startswith("lost: generation 2: its manifest is lost; restore ")
     assert done.err.endswith(f"nothing repaired in {ds}\n")
+    assert run("repair", ds, "--dry-run").err.endswith(f"no file would be made again in {ds}\n")
     done = run("repair", ds, "--force")
     assert done.code == 1
     assert done.err.startswith("lost: generation 2: its manifest is lost; what is left is generation 1\n")

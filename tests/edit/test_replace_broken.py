@@ -87,7 +87,7 @@ def test_a_dry_run_writes_nothing(out):
     broken(out)
     before = contents(out)
     report = shardpack.repair(out, dry_run=True)
-    assert report.lost == ("samples at the end of 1 tar(s) that break off; the others can be saved",)
+    assert report.lost == ("samples at the end of 1 tar(s) that break off; a repair saves the others",)
     assert contents(out) == before
 
 
