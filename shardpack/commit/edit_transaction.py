@@ -28,9 +28,8 @@ from contextlib import AbstractContextManager, suppress
 from typing import Any
 
 from shardpack.commit.edit_folder import CLAIM, CLAIMING, NOTE, EditCommand, EditNote, edit_folder, new_tag, read_note
-from shardpack.commit.generations import Generation, generation_at, newest_generation, replace_copy
+from shardpack.commit.generations import Generation, generation_at, is_manifest, newest_generation, replace_copy
 from shardpack.commit.lease import busy, how_to_continue, unfinished, unfinished_command
-from shardpack.commit.overwrite import is_manifest
 from shardpack.commit.target import Target
 from shardpack.errors import OptionError, OutputExistsError, StorageError
 from shardpack.format.layout import MANIFEST_PATH, generation_of, manifest_path

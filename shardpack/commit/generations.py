@@ -1,4 +1,4 @@
-"""Which generation is the newest, and how the copy of its manifest is brought up to date.
+"""Which generation is the newest, which is left where manifests are damaged, and how the copy is brought up to date.
 
 A generation exists once `manifests/<number>.json` is created. `manifest.json` is a copy, replaced afterwards; a process
 that is killed in between leaves the copy behind by one. Each editor therefore looks for the manifest that follows the
@@ -7,13 +7,13 @@ copy before it begins, and again after it has replaced the copy: so the last cop
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 
-from shardpack.commit.overwrite import is_manifest
 from shardpack.commit.target import Target
-from shardpack.errors import DatasetNotFoundError, StorageError
+from shardpack.errors import DatasetNotFoundError, FormatError, StorageError, UnsupportedVersionError
 from shardpack.format.checksum import crc32c
-from shardpack.format.layout import MANIFEST_PATH, manifest_path
+from shardpack.format.layout import MANIFEST_PATH, generation_of, manifest_path
 from shardpack.format.manifest import Manifest
 from shardpack.format.manifest_json import parse_manifest
 
@@ -61,6 +61,37 @@ def _newest_from(target: Target, known: Generation) -> Generation:
     while (following := generation_at(target, known.manifest.generation + 1)) is not None:
         known = following
     return known
+
+
+def newest_undamaged(target: Target) -> Generation | None:
+    """Return the newest generation whose manifest is left and undamaged; None if there is not one. Lists the files.
+
+    It may be newer than the copy: a run was killed before it replaced the copy, or the copy is damaged. What is between
+    may be missing.
+    """
+    text = target.read(MANIFEST_PATH) or b""
+    copy, known = None, 0
+    with suppress(FormatError):
+        copy = Generation(text, parse_manifest(text), is_copied=True)
+        known = copy.manifest.generation
+    generations = {number for name in target.names() if manifest_path(number := generation_of(name)) == name}
+    for number in sorted(generations, reverse=True):
+        if number > known:
+            text = target.read(manifest_path(number)) or b""
+            with suppress(FormatError):
+                return Generation(text, parse_manifest(text))
+    return copy
+
+
+def is_manifest(text: bytes) -> bool:
+    """Return whether a text is an undamaged manifest of this format version or a later one."""
+    try:
+        parse_manifest(text)
+    except UnsupportedVersionError:
+        return True
+    except FormatError:
+        return False
+    return True
 
 
 def generation_at(target: Target, number: int) -> Generation | None:

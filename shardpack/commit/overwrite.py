@@ -19,9 +19,10 @@ from __future__ import annotations
 from contextlib import suppress
 
 from shardpack.commit.edit_folder import folder_of_edit, read_note
+from shardpack.commit.generations import generation_at
 from shardpack.commit.lease import Command, refuse_other_work, unfinished, unfinished_command
 from shardpack.commit.target import Target
-from shardpack.errors import FormatError, OutputExistsError, UnsupportedVersionError
+from shardpack.errors import FormatError, OutputExistsError
 from shardpack.format.layout import (
     MANIFEST_PATH,
     REJECTED_PATH,
@@ -81,38 +82,6 @@ def _refuse_strays(target: Target) -> None:
 def has_manifest(target: Target) -> bool:
     """Return whether a file has the manifest's name."""
     return target.size(MANIFEST_PATH) is not None
-
-
-def is_manifest(text: bytes) -> bool:
-    """Return whether a text is an undamaged manifest of this format version or a later one."""
-    try:
-        parse_manifest(text)
-    except UnsupportedVersionError:
-        return True
-    except FormatError:
-        return False
-    return True
-
-
-def newest_manifest(target: Target) -> tuple[bytes, Manifest] | None:
-    """Return the newest undamaged manifest as text and as value, or None.
-
-    It may be newer than the copy: a run was killed before it replaced the copy, or the copy is damaged.
-    """
-    copy = _manifest_at(target, MANIFEST_PATH)
-    known = 0 if copy is None else copy[1].generation
-    generations = {number for name in target.names() if manifest_path(number := generation_of(name)) == name}
-    for number in sorted(generations, reverse=True):
-        if number > known and (own := _manifest_at(target, manifest_path(number))):
-            return own
-    return copy
-
-
-def _manifest_at(target: Target, name: str) -> tuple[bytes, Manifest] | None:
-    text = target.read(name) or b""
-    with suppress(FormatError):
-        return text, parse_manifest(text)
-    return None
 
 
 def is_unfinished(target: Target) -> bool:
@@ -192,10 +161,10 @@ def _earlier_shards(newest: Manifest, target: Target) -> set[str]:
     packed: set[str] = set()
     for name in sorted(target.names()):
         if name == manifest_path(number := generation_of(name)) and number != newest.generation:
-            kept = _manifest_at(target, name)
             with suppress(FormatError):  # without its table it says nothing of any file, so they stay
-                if kept is not None and _is_packed(kept[1]):
-                    packed |= _packer_names(kept[1], target)
+                kept = generation_at(target, number)
+                if kept is not None and _is_packed(kept.manifest):
+                    packed |= _packer_names(kept.manifest, target)
     return packed
 
 

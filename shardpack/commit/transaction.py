@@ -25,9 +25,10 @@ from typing import Any
 
 from shardpack.commit.delivering import Delivering
 from shardpack.commit.edit_folder import folder_of_edit
+from shardpack.commit.generations import is_manifest
 from shardpack.commit.journal import Entry, Journal, entry_name
 from shardpack.commit.lease import Command, Lease, acquire, how_to_continue
-from shardpack.commit.overwrite import check_writable, files_to_replace, has_manifest, is_manifest
+from shardpack.commit.overwrite import check_writable, files_to_replace, has_manifest
 from shardpack.commit.target import Target
 from shardpack.errors import OutputExistsError
 from shardpack.format.layout import (

@@ -10,7 +10,7 @@ from functools import partial
 import numpy as np
 import numpy.typing as npt
 
-from shardpack.commit.overwrite import newest_manifest
+from shardpack.commit.generations import newest_undamaged
 from shardpack.commit.target import Target
 from shardpack.edit.base import EditBase
 from shardpack.format.assemble import encode_dataset
@@ -45,9 +45,9 @@ class AddedShards:
     @classmethod
     def of(cls, target: Target) -> AddedShards:
         """Return what is in a namespace that is complete."""
-        newest = newest_manifest(target)
+        newest = newest_undamaged(target)
         assert newest is not None
-        _, manifest = newest
+        manifest = newest.manifest
         hashes = np.zeros(0, np.uint64)
         for segment in manifest.key_segments:
             data = memoryview(target.read(file_path(segment)) or b"")

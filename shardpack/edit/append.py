@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from shardpack.commit.bucket_target import no_check
 from shardpack.commit.edit_transaction import EditTransaction
-from shardpack.commit.overwrite import newest_manifest
+from shardpack.commit.generations import newest_undamaged
 from shardpack.commit.target import Target
 from shardpack.edit.added_shards import AddedShards
 from shardpack.edit.append_place import AppendPlace, Wishes
@@ -235,8 +235,8 @@ class _Append:
     def _discard(self, transaction: EditTransaction, target: Target) -> None:
         """Delete all that this run has made; no manifest of the dataset names it."""
         with suppress(ShardpackError, OSError):  # then `gc` does it
-            newest = newest_manifest(target)
-            shards = [] if newest is None else list(ShardTable.whole(newest[1], target.read))
+            newest = newest_undamaged(target)
+            shards = [] if newest is None else list(ShardTable.whole(newest.manifest, target.read))
             made = [name for info in shards for name in (info.name, info.index_path)]
             target.delete(made + [name for name in target.names() if is_packer_name(name) or is_index_path(name)])
             transaction.discard()

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 from shardpack.commit.edit_folder import folder_of_edit, read_note
 from shardpack.commit.edit_shards import is_edit_shard
-from shardpack.commit.overwrite import is_manifest
+from shardpack.commit.generations import is_manifest
 from shardpack.commit.target import Target
 from shardpack.errors import FormatError
 from shardpack.format.layout import (

@@ -8,14 +8,15 @@ a tar breaks off        its whole samples, in a new shard; the broken tar stays 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
+from shardpack.commit.generations import newest_undamaged
 from shardpack.commit.lease import unfinished, unfinished_command
 from shardpack.commit.open_target import target_of
-from shardpack.commit.overwrite import newest_manifest
 from shardpack.commit.target import Target
 from shardpack.edit.base import EditBase, open_base
 from shardpack.edit.rebuild import Rebuilt, choose_tars, rebuild
@@ -33,6 +34,7 @@ from shardpack.runtime.progress import Progress, no_progress
 from shardpack.storage.atomic import storage_errors
 from shardpack.storage.locations import LocationOptions
 from shardpack.storage.open import Writable, as_writable
+from shardpack.storage.protocols import WritableStore
 from shardpack.storage.url import is_path
 
 _NO_MANIFEST = (
@@ -117,31 +119,61 @@ def repair(
     target = target_of(store)
     with storage_errors(f"write to {target.location!r}"):
         _refuse_newer(target)
-        newest = newest_manifest(target)
-        if newest is not None and not _is_interrupted(target, newest[1]):
-            text, manifest = newest
-            options = LocationOptions(storage_options, allow_locations=allow_locations)
-            plan = FileRepair(store, target, text, manifest, options=options, progress=progress).plan(force=force)
-            if not dry_run:
-                write_plan(target, plan)
-                if not plan.broken:
-                    clean_up_committed(target)
-            report = _of_plan(plan, target, manifest)
-            if plan.broken and not dry_run:
-                with closing(
-                    open_base(dataset, storage_options=storage_options, allow_locations=allow_locations)
-                ) as base:
-                    report = _with_whole_samples(report, base, plan)
+        newest = newest_undamaged(target)
+        if newest is None or _is_interrupted(target, newest.manifest):
+            is_forced = force or newest is not None
+            report = _of_all_tars(
+                store, target, include, force=is_forced, jobs=jobs, dry_run=dry_run, progress=progress
+            )
         else:
-            tars, left_out = choose_tars(target, include)
-            report = RepairReport(target.location, 1, 0, len(tars), (MANIFEST_PATH,), tuple(tars), lost=_NO_MANIFEST)
-            if not dry_run:
-                manifest, rebuilt = rebuild(
-                    store, target, tars, force=force or newest is not None, jobs=jobs, progress=progress
-                )
-                report = _of_tars(rebuilt, target, manifest)
-            report = replace(report, left_out=tuple(left_out))
+            options = LocationOptions(storage_options, allow_locations=allow_locations)
+            files = FileRepair(store, target, newest, options=options, progress=progress)
+            reopen = partial(open_base, dataset, storage_options=storage_options, allow_locations=allow_locations)
+            report = _of_files(files.plan(force=force), target, newest.manifest, reopen, dry_run=dry_run)
     return replace(report, seconds=time.perf_counter() - began, dry_run=dry_run)
+
+
+def _of_all_tars(
+    store: WritableStore,
+    target: Target,
+    include: Sequence[str],
+    *,
+    force: bool,
+    jobs: int | None,
+    dry_run: bool,
+    progress: Progress,
+) -> RepairReport:
+    """Make a first generation of the tars; arguments and errors as for `repair`."""
+    tars, left_out = choose_tars(target, include)
+    if dry_run:
+        report = RepairReport(target.location, 1, 0, len(tars), (MANIFEST_PATH,), tuple(tars), lost=_NO_MANIFEST)
+    else:
+        manifest, rebuilt = rebuild(store, target, tars, force=force, jobs=jobs, progress=progress)
+        report = _of_rebuilt(rebuilt, target, manifest)
+    return replace(report, left_out=tuple(left_out))
+
+
+def _of_files(
+    plan: RepairPlan, target: Target, manifest: Manifest, reopen: Callable[[], EditBase], *, dry_run: bool
+) -> RepairReport:
+    """Write the files of a plan, and save the whole samples of tars that break off.
+
+    Args:
+        plan: What is to be done with the files of a generation.
+        target: The dataset.
+        manifest: The manifest of the generation.
+        reopen: Opens the dataset once its files are written.
+        dry_run: Return what would be done, but write nothing.
+    """
+    report = _of_plan(plan, target, manifest)
+    if dry_run:
+        return report
+    write_plan(target, plan)
+    if not plan.broken:
+        clean_up_committed(target)
+        return report
+    with closing(reopen()) as base:
+        return _with_whole_samples(report, base, plan)
 
 
 def _of_plan(plan: RepairPlan, target: Target, manifest: Manifest) -> RepairReport:
@@ -180,7 +212,7 @@ def _with_whole_samples(report: RepairReport, base: EditBase, plan: RepairPlan) 
     )
 
 
-def _of_tars(rebuilt: Rebuilt, target: Target, manifest: Manifest) -> RepairReport:
+def _of_rebuilt(rebuilt: Rebuilt, target: Target, manifest: Manifest) -> RepairReport:
     """Return the report of a first generation that was made of tars."""
     return RepairReport(
         target.location,

@@ -16,7 +16,7 @@ from functools import cache, partial
 import numpy as np
 import numpy.typing as npt
 
-from shardpack.commit.generations import generation_at
+from shardpack.commit.generations import Generation, generation_at
 from shardpack.commit.target import Target
 from shardpack.edit.broken_tars import BrokenTars, find_broken_layers, find_broken_tars
 from shardpack.edit.lost_generations import find_lost_generations
@@ -32,7 +32,7 @@ from shardpack.format.layout import (
     generation_of,
     manifest_path,
 )
-from shardpack.format.manifest import Manifest, TableSegment
+from shardpack.format.manifest import TableSegment
 from shardpack.format.named_files import Parts, encode_keys, encode_splits_file, encode_table
 from shardpack.format.shard_index import parse_index
 from shardpack.format.shard_info import ShardInfo
@@ -76,13 +76,12 @@ class FileRepair:
         self,
         store: WritableStore,
         target: Target,
-        text: bytes,
-        manifest: Manifest,
+        newest: Generation,
         *,
         options: LocationOptions,
         progress: Progress,
     ) -> None:
-        self._store, self._target, self._text, self._manifest = store, target, text, manifest
+        self._store, self._target, self._text, self._manifest = store, target, newest.text, newest.manifest
         self._options, self._progress = options, progress
         self._scanned: dict[tuple[str, str], IndexedTar] = {}  # by location of the store, and name
 

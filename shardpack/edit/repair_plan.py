@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from shardpack.commit.overwrite import newest_manifest
+from shardpack.commit.generations import newest_undamaged
 from shardpack.commit.target import Target, locked
 from shardpack.errors import OutputExistsError
 from shardpack.format.named_files import Parts
@@ -64,8 +64,8 @@ def refuse_edited(target: Target, manifest_text: bytes) -> None:
         OutputExistsError: Another process made a generation, or replaced the dataset. Nothing was written.
     """
     target.refresh()
-    newest = newest_manifest(target)
-    if newest is None or newest[0] != manifest_text:
+    newest = newest_undamaged(target)
+    if newest is None or newest.text != manifest_text:
         raise OutputExistsError(
             f"the dataset in {target.location!r} was changed by another process while repair read it; "
             "nothing was written: run the same repair command again"

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from shardpack.commit.folder_target import FolderTarget
+from shardpack.commit.generations import newest_undamaged
 from shardpack.commit.journal import Journal
 from shardpack.commit.lease import refuse_other_work
 from shardpack.commit.open_target import target_of
-from shardpack.commit.overwrite import has_manifest, newest_manifest
+from shardpack.commit.overwrite import has_manifest
 from shardpack.commit.target import Target
 from shardpack.errors import FormatError, OptionError, OutputExistsError, StorageError
 from shardpack.format.layout import MANIFEST_PATH, index_path
@@ -98,16 +99,15 @@ def check_indexable(
 
 
 def _newest_generation(target: Target, run_digest: Callable[[], str]) -> Generation | None:
-    newest = newest_manifest(target)
+    newest = newest_undamaged(target)
     if newest is None:
         return None
-    text, manifest = newest
     shards = None
     with suppress(FormatError):
-        table = ShardTable.whole(manifest, target.read)
+        table = ShardTable.whole(newest.manifest, target.read)
         shards = {info.name: info for info in table}
     published_by = Journal(target).run_digest()
-    return Generation(text, manifest, shards, bool(published_by) and published_by == run_digest())
+    return Generation(newest.text, newest.manifest, shards, bool(published_by) and published_by == run_digest())
 
 
 def _refuse_other_file(target: Target, name: str) -> None:

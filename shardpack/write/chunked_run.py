@@ -22,7 +22,7 @@ from xxhash import xxh3_128_hexdigest
 
 from shardpack.codecs.encode import versions_for
 from shardpack.commit.delivering import Delivering
-from shardpack.commit.overwrite import newest_manifest
+from shardpack.commit.generations import newest_undamaged
 from shardpack.commit.shared_transaction import SharedTransaction
 from shardpack.commit.target import Target
 from shardpack.commit.transaction import Transaction
@@ -166,9 +166,9 @@ def pack_chunks(
 
 def packed_chunks_before(target: Target, tally: Tally) -> PackedChunks:
     """Return what is in a target that holds the dataset already."""
-    newest = newest_manifest(target)
+    newest = newest_undamaged(target)
     assert newest is not None
-    shards = list(ShardTable.whole(newest[1], target.read))
+    shards = list(ShardTable.whole(newest.manifest, target.read))
     return PackedChunks(shards, len(shards), tally)
 
 

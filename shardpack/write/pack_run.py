@@ -20,7 +20,7 @@ from xxhash import xxh3_128_hexdigest
 
 from shardpack.commit.delivering import Delivering
 from shardpack.commit.delivery_queue import DeliveryQueue
-from shardpack.commit.overwrite import newest_manifest
+from shardpack.commit.generations import newest_undamaged
 from shardpack.commit.scratch import ScratchDir
 from shardpack.commit.shared_transaction import SharedTransaction
 from shardpack.commit.target import Target
@@ -160,9 +160,9 @@ def pack_plan(
 
 def packed_before(target: Target) -> Packed:
     """Return what is in a target that holds the dataset already."""
-    newest = newest_manifest(target)
+    newest = newest_undamaged(target)
     assert newest is not None
-    table = ShardTable.whole(newest[1], target.read)
+    table = ShardTable.whole(newest.manifest, target.read)
     return _packed(table, len(table))
 
 

@@ -8,7 +8,14 @@ import pytest
 
 import shardpack
 from shardpack.commit.bucket_target import BucketTarget
-from shardpack.commit.generations import Generation, generation_at, is_later, newest_generation, replace_copy
+from shardpack.commit.generations import (
+    Generation,
+    generation_at,
+    is_later,
+    newest_generation,
+    newest_undamaged,
+    replace_copy,
+)
 from shardpack.errors import CorruptManifestError, DatasetNotFoundError, StorageError, UnsupportedVersionError
 from shardpack.format.checksum import crc32c
 from shardpack.format.layout import MANIFEST_PATH, manifest_path
@@ -48,6 +55,18 @@ def test_what_follows_the_copy_is_newer(store, target):
     assert generation_at(target, 4) is None
     assert is_later(third.text, second.manifest)
     assert not is_later(second.text, second.manifest)
+
+
+def test_the_newest_that_is_left_may_be_behind_a_gap_or_a_damaged_copy(store, target):
+    first = newest_undamaged(target)
+    assert first == newest_generation(target)
+    third = add(store, target, 3)
+    store.put(manifest_path(4), b"damaged")
+    assert newest_undamaged(target) == third
+    store.put(MANIFEST_PATH, b"damaged")
+    assert newest_undamaged(target) == third
+    target.delete([manifest_path(3), manifest_path(1)])
+    assert newest_undamaged(target) is None
 
 
 def test_what_a_kill_left_incomplete_is_not_a_generation(store, target):

@@ -9,9 +9,9 @@ import pytest
 
 import shardpack
 from shardpack.commit.folder_target import FolderTarget
+from shardpack.commit.generations import newest_undamaged
 from shardpack.commit.namespace_target import NamespaceTarget, tagged_index_path
 from shardpack.commit.open_target import target_of
-from shardpack.commit.overwrite import newest_manifest
 from shardpack.commit.transaction import Transaction
 from shardpack.errors import OutputExistsError
 from shardpack.format.layout import INDEX_FOLDER, MANIFEST_PATH, RUN_PATH, index_path, tagged_shard_name
@@ -86,7 +86,7 @@ def test_what_is_packed_is_under_other_names(store, source, tmp_path, way):
     report = pack_source(source, "unused", request(**WAYS[way]), place=Inside(store))
     assert outside(store) == OUTER | made_elsewhere(source, tmp_path, WAYS[way])
     target = Inside(store).target()
-    _, manifest = newest_manifest(target)
+    manifest = newest_undamaged(target).manifest
     table = ShardTable.whole(manifest, target.read)
     assert [info.num_bytes for info in table] == [target.size(info.name) for info in table]
     assert (manifest.num_samples, report.num_samples, manifest.num_shards) == (5, 5, 3)
