@@ -8,7 +8,7 @@ The names behind the first 500 stand in the column `more`, as the object of JSON
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -209,23 +209,46 @@ def conform(rows: Rows, types: Types) -> Any:
     Names of theirs that are not among these go to `more`, and names of `more` that are come out of it.
     """
     pa = pyarrow_module()
-    table, count = rows.table, len(rows)
-    columns = set(table.column_names)
-    rest = [json.loads(text) if text else {} for text in table[MORE].to_pylist()] if MORE in columns else None
+    table, more = rows.table, _More(rows.table)
+    columns = table.column_names
     arrays = {name: table[name].cast(kind) for name, kind in own_types().items()}  # files have dictionaries of classes
     for name, kind in types.items():
         if name in columns:
             arrays[name] = cast(table[name], rows.types[name], kind)
-        elif rest is not None and name in rows.types:
-            arrays[name] = arrow_column([one.pop(name, None) for one in rest], kind)
+        elif name in rows.types:
+            arrays[name] = arrow_column(more.take(name), kind)
         else:
-            arrays[name] = pa.nulls(count, arrow_type(kind))
-    for name in table.column_names[len(OWN) :]:
+            arrays[name] = pa.nulls(len(rows), arrow_type(kind))
+    for name in columns[len(OWN) :]:
         if name != MORE and name not in types:
-            rest = [{} for _ in range(count)] if rest is None else rest
-            for one, value in zip(rest, plain_values(table[name], rows.types[name]), strict=True):
-                if value is not None:
-                    one[name] = value
-    if rest is not None and any(rest):
-        arrays[MORE] = pa.array([plain_json_text(one) if one else None for one in rest], pa.string())
+            more.put(name, plain_values(table[name], rows.types[name]))
+    if (texts := more.texts()) is not None:
+        arrays[MORE] = pa.array(texts, pa.string())
     return pa.table(arrays)
+
+
+class _More:
+    """The column `more` of a table as an object for each row; none are made for a table without, until one is put."""
+
+    def __init__(self, table: Any) -> None:
+        self._count = table.num_rows
+        self._objects: list[dict[str, Any]] = []
+        if MORE in table.column_names:
+            self._objects = [json.loads(text) if text else {} for text in table[MORE].to_pylist()]
+
+    def take(self, name: str) -> list[Any]:
+        """Remove a name; return its values, None in rows without it."""
+        return [one.pop(name, None) for one in self._objects] or [None] * self._count
+
+    def put(self, name: str, values: Iterable[Any]) -> None:
+        """Add the values of a name, one for each row."""
+        self._objects = self._objects or [{} for _ in range(self._count)]
+        for one, value in zip(self._objects, values, strict=True):
+            if value is not None:
+                one[name] = value
+
+    def texts(self) -> list[str | None] | None:
+        """Return the objects as JSON, None for empty ones; None if all are."""
+        if not any(self._objects):
+            return None
+        return [plain_json_text(one) if one else None for one in self._objects]
