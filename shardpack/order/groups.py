@@ -57,7 +57,8 @@ class Groups:
         Args:
             pieces: The stored positions of the samples, some at a time.
             num_stored: Stored samples of the dataset.
-            new_array: Makes the arrays of the result.
+            new_array: Makes the arrays of the result, which may be too large for memory: the caller knows where it has
+                room for them.
         """
         num_items = 0
         times: npt.NDArray[Any] = np.zeros(num_stored, np.uint8)

@@ -104,40 +104,47 @@ def asked_draws(stream_input: StreamInput, options: StreamOptions, columns: Labe
         OptionError: The options contradict each other, the dataset has no table or no such column, or the weights are
             not those of its classes.
     """
-    balance, weights = options.balance, options.weights
-    if balance is None and weights is None:
+    if options.balance is None and options.weights is None:
         if options.num_samples is not None:
             raise OptionError("num_samples is the length of a balanced or weighted epoch; give balance or weights, too")
         return None
-    if balance is not None and weights is not None:
+    _refuse_contradictions(options)
+    num_slots = len(stream_input.view)
+    if options.num_samples is not None:
+        num_slots = as_integer("num_samples", options.num_samples, minimum=1, maximum=MAX_SLOTS)
+    if isinstance(options.weights, str):
+        numbers = _own_weights(stream_input, options.weights, columns)
+        return Draws(SampleOrders(stream_input.view, numbers, num_slots=num_slots, seed=options.seed), None, ())
+    return _class_draws(stream_input, options, columns, num_slots)
+
+
+def _refuse_contradictions(options: StreamOptions) -> None:
+    if options.balance is not None and options.weights is not None:
         raise OptionError("balance gives all classes one weight, weights others; give one of them")
     if options.shuffle not in _SHUFFLES:
         raise OptionError(
             f"shuffle is {options.shuffle!r}, but a balanced or weighted order shuffles in its own way, which reads "
             "sample by sample; leave shuffle out"
         )
-    num_samples = len(stream_input.view)
-    if options.num_samples is not None:
-        num_samples = as_integer("num_samples", options.num_samples, minimum=1, maximum=MAX_SLOTS)
-    if isinstance(weights, str):
-        numbers = _own_weights(stream_input, weights, columns)
-        return Draws(SampleOrders(stream_input.view, numbers, num_slots=num_samples, seed=options.seed), None, ())
-    column = _column("balance", CLASS_COLUMN if balance is None else balance)
+
+
+def _class_draws(stream_input: StreamInput, options: StreamOptions, columns: LabelColumns, num_slots: int) -> Draws:
+    """Return what a stream draws from whose classes have one weight each: all the same, or those of the options."""
+    column = _column("balance", CLASS_COLUMN if options.balance is None else options.balance)
     groups = columns.groups(stream_input, column)
-    by_name = None if weights is None else _by_name(weights, groups.names)
-    view = stream_input.view
-    if view.positions is not None:
+    weights = None if options.weights is None else _by_name(options.weights, groups.names)
+    positions = stream_input.view.positions
+    if positions is not None:
         num_stored = stream_input.cache.manifest.num_samples
-        groups = groups.among(view.positions.pieces(), num_stored, new_array=scratch_array)
-    left_out = [] if by_name is None else [number for number, name in enumerate(groups.names) if not by_name[name]]
+        groups = groups.among(positions.pieces(), num_stored, new_array=scratch_array)
+    left_out = [] if weights is None else [number for number, name in enumerate(groups.names) if not weights[name]]
     classes = groups.without(left_out)
     if not len(classes):
         raise OptionError(f"no sample to draw has a value in the column {column!r}, or all weights are 0")
-    if by_name is None:
-        whole: tuple[int, ...] = (1,) * len(classes)
-    else:
-        whole = integer_weights([by_name[name] for name in classes.names])
-    return Draws(ClassOrders(classes, whole, num_slots=num_samples, seed=options.seed), classes, whole)
+    whole: tuple[int, ...] = (1,) * len(classes)
+    if weights is not None:
+        whole = integer_weights([weights[name] for name in classes.names])
+    return Draws(ClassOrders(classes, whole, num_slots=num_slots, seed=options.seed), classes, whole)
 
 
 def _column(what: str, name: object) -> str:
