@@ -14,27 +14,24 @@ from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
-from shardpack.errors import ShardpackError
 from shardpack.format.index_fields import only_fields
 from shardpack.format.manifest import LayerRef, Manifest
-from shardpack.format.shard_index import ShardIndex
-from shardpack.format.shard_info import ShardInfo
 from shardpack.order.visible import Visible
 from shardpack.read.deleted_samples import load_visible
+from shardpack.read.index_opener import IndexOpener, OpenedIndex
 from shardpack.read.kept_columns import KeptColumns
 from shardpack.read.layer_positions import LayerPositions
 from shardpack.read.named_splits import NamedSplits, load_splits
 from shardpack.read.plain_stores import PlainStores
 from shardpack.read.position_table import PositionTable
 from shardpack.read.sample import Sample
-from shardpack.read.shard_checks import check_length, check_shards, checked_index, fetch_index
+from shardpack.read.shard_checks import check_length
 from shardpack.read.shard_list import ShardList
 from shardpack.read.shard_reader import ShardReader
 from shardpack.runtime.process import watch_forks
 from shardpack.storage.file_map import drop_resident
 from shardpack.storage.locations import DatasetStores, sum_of_stats
 from shardpack.storage.process_limits import max_index_maps, max_maps
-from shardpack.storage.protocols import Ranges
 from shardpack.storage.stats import Stats
 
 MAX_MAPPED_BYTES = 4 << 30  # read through maps before their pages are released
@@ -118,7 +115,7 @@ class ShardCache:
         self._open_layers = open_layers
         self._max_maps = max_maps() if self.limits.maps is None else self.limits.maps
         self._map_bytes = self.limits.index_bytes // max_index_maps()  # an index that is a map counts for so much
-        self._probed = bytearray(len(self.shard_list))
+        self._opener = IndexOpener(stores, self.shard_list, verify=verify)
         self._fields: dict[tuple[str, ...], tuple[str, ...]] = {}  # of shards; equal ones are one object
         self.after_fork()
         watch_forks(self)
@@ -185,8 +182,7 @@ class ShardCache:
         Args:
             numbers: The shards; None for all.
         """
-        for number in range(len(self._probed)) if numbers is None else numbers:
-            self._probed[number] = True
+        self._opener.trust(numbers)
 
     def at(self, position: int) -> ShardReader:
         """Return the open shard that holds a position; opens it if necessary."""
@@ -219,7 +215,7 @@ class ShardCache:
                 break
             being_opened.wait()
         try:
-            return self._shards.get(number) or self._open_one(number)
+            return self._shards.get(number) or self._keep(self._opener.open_one(number, self._plain))
         finally:
             self._opening.pop(number).set()
 
@@ -235,15 +231,6 @@ class ShardCache:
         shards.update(self._open_many([number for number, shard in shards.items() if shard is None]))
         return [shards[number] or self.get(number) for number in wanted]
 
-    def _open_one(self, number: int) -> ShardReader:
-        info = self.shard_list[number]
-        buffer = fetch_index(self.stores.sidecars, info)
-        index = checked_index(buffer, info)
-        if self._needs_probe(number, has_checksum=info.crc32c is not None):
-            check_shards(self._plain.of(info, index), [(info, index)], files=self.stores.of(info))
-        self._probed[number] = True
-        return self._keep(number, info, index, buffer)
-
     def _open_many(self, numbers: list[int]) -> dict[int, ShardReader]:
         """Open concurrently those shards that no other thread is opening; return {} if one index cannot be read."""
         with self._lock:
@@ -253,46 +240,24 @@ class ShardCache:
                 return {}
             self._opening.update({number: threading.Event() for number in ours})
         try:
-            infos = [self.shard_list[number] for number in ours]
-            try:
-                buffers = self.stores.sidecars.get_many(
-                    [Ranges(info.index_path, [0], [info.index_bytes]) for info in infos]
-                )
-            except ShardpackError:
-                return {}  # `get` raises the error, with the shard's own message
-            indexes = [checked_index(buffer, info) for info, (buffer,) in zip(infos, buffers, strict=True)]
-            pairs = list(zip(ours, infos, indexes, strict=True))
-            by_store: dict[int, list[tuple[ShardInfo, ShardIndex]]] = {}
-            for number, info, index in pairs:
-                if self._needs_probe(number, has_checksum=info.crc32c is not None):
-                    by_store.setdefault(id(self._plain.of(info, index)), []).append((info, index))
-            for unknown in by_store.values():
-                check_shards(self._plain.of(*unknown[0]), unknown, files=self.stores.of(unknown[0][0]))
-            opened = {}
-            for (number, info, index), (buffer,) in zip(pairs, buffers, strict=True):
-                self._probed[number] = True
-                opened[number] = self._keep(number, info, index, buffer)
-            return opened
+            return {one.number: self._keep(one) for one in self._opener.open_many(ours, self._plain)}
         finally:
             for number in ours:
                 self._opening.pop(number).set()
 
-    def _needs_probe(self, number: int, *, has_checksum: bool) -> bool:
-        """Return whether to check the shard itself: payloads that are verified later make the check needless."""
-        return not self._probed[number] and not (self.verify and has_checksum)
-
     # Keeping
 
-    def _keep(self, number: int, info: ShardInfo, index: ShardIndex, buffer: object) -> ShardReader:
+    def _keep(self, opened: OpenedIndex) -> ShardReader:
+        number, index = opened.number, opened.index
         if self._only is not None:
             index = only_fields(index, self._only)
         shard = ShardReader(
-            self._plain.of(info, index),
-            info,
+            self._plain.of(opened.info, index),
+            opened.info,
             index,
             number=number,
             first=self.shard_list.first(number),
-            held_bytes=_OBJECT_BYTES + (len(buffer) if isinstance(buffer, bytes) else self._map_bytes),
+            held_bytes=_OBJECT_BYTES + (len(opened.buffer) if isinstance(opened.buffer, bytes) else self._map_bytes),
             visible=self.visible,
         )
         with self._lock:
