@@ -250,30 +250,40 @@ class WorkerShares:
         worker, shared = self._find_worker(), self.shared
         shared.whole_steps = whole_steps
         if worker is None:
-            worker = Worker(0, 1, 0)
-            self._follow()
-            begin = 0 if shared.used_by else shared.resume_at
-            shared.resume_at = shared.used_by = 0
-            shared.began_at = begin
-            if self._epoch_after is not None:
-                shared.epoch, self._epoch_after = self._epoch_after, None
+            worker, begin = Worker(0, 1, 0), self._begin_alone()
         elif self._own is not None:  # from a state with an epoch of its own
             begin, self._own = self._own, None
             shared.began_at = _PER_WORKER
             shared.used_by = shared.used_by or worker.together
         else:
-            if worker.of > MAX_WORKERS:
-                raise OptionError(f"a DataLoader of {worker.of} workers; choose at most {MAX_WORKERS}")
-            self._follow()
-            begin = (
-                0 if shared.has_used[worker.number] or shared.used_by not in {0, worker.together} else shared.resume_at
-            )
-            first = self._first_of(worker, begin)
-            shared.used_by = shared.used_by or worker.together
-            shared.has_used[worker.number] = True
-            shared.began_at, begin = begin, first
+            begin = self._begin_with_others(worker)
         self._progress = Taken(begin)
         return worker, self._progress
+
+    def _begin_alone(self) -> int:
+        """Return where an iteration in the main process begins."""
+        shared = self.shared
+        self._follow()
+        begin = 0 if shared.used_by else shared.resume_at
+        shared.resume_at = shared.used_by = 0
+        shared.began_at = begin
+        if self._epoch_after is not None:
+            shared.epoch, self._epoch_after = self._epoch_after, None
+        return begin
+
+    def _begin_with_others(self, worker: Worker) -> int:
+        """Return where a worker begins: behind the state, in the first iteration since the main process wrote one."""
+        if worker.of > MAX_WORKERS:
+            raise OptionError(f"a DataLoader of {worker.of} workers; choose at most {MAX_WORKERS}")
+        shared = self.shared
+        self._follow()
+        is_first = not shared.has_used[worker.number] and shared.used_by in {0, worker.together}
+        resumed = shared.resume_at if is_first else 0
+        begin = self._first_of(worker, resumed)
+        shared.used_by = shared.used_by or worker.together
+        shared.has_used[worker.number] = True
+        shared.began_at = resumed
+        return begin
 
     def _first_of(self, worker: Worker, begin: int) -> int:
         """Return where a worker begins if the epoch resumes after `begin` samples."""
