@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
@@ -137,3 +137,37 @@ def check_same_order(state: StreamState, own: StreamState) -> None:
             f"state is of {what}: {name} is {shown(theirs)} there, {shown(ours)} here; "
             f"resume with the same{there}, or start the epoch again"
         )
+
+
+def check_same_datasets(found: object, own: Sequence[Mapping[str, Any]]) -> None:
+    """Raise OptionError unless a state belongs to a mix of these datasets.
+
+    Args:
+        found: What a state says of its datasets: anything, as users may have changed it.
+        own: What identifies the datasets of the stream that resumes, in order.
+    """
+    if not isinstance(found, Sequence) or len(found) != len(own):
+        count = len(found) if isinstance(found, Sequence) else "no"
+        raise OptionError(
+            f"state is of a mix of {count} datasets, this one has {len(own)}; mix the same, in the same order, or "
+            "start the epoch again"
+        )
+    for number, (theirs, ours) in enumerate(zip(found, own, strict=True)):
+        _check_same_dataset(number, theirs if isinstance(theirs, Mapping) else {}, ours)
+
+
+def _check_same_dataset(number: int, theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> None:
+    """Compare what identifies a dataset; of another generation it may have the same samples."""
+    differing = (name for name, value in ours.items() if name != "generation" and theirs.get(name) != value)
+    if (name := next(differing, None)) is None:
+        return
+    there, here = theirs.get("generation"), ours["generation"]
+    if name == "fingerprint" and type(there) is int and there != here:
+        raise OptionError(
+            f"state is of generation {there} of dataset {number}, this is generation {here}; "
+            f"resume with shardpack.open(..., generation={there}), or start the epoch again"
+        )
+    raise OptionError(
+        f"state is of another mix: {name} of dataset {number} is {shown(theirs.get(name))} there, {shown(ours[name])} "
+        "here; mix the same, in the same order, or start the epoch again"
+    )

@@ -13,12 +13,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from itertools import chain, tee
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from shardpack.errors import OptionError
-from shardpack.format.stream_state import shown
+from shardpack.format.stream_state import check_same_datasets, shown
 from shardpack.order.mixture import LONGEST, ONE, Schedule, check_mix_length, length_until, shares
 from shardpack.order.options import DEFAULT_BLOCK_BYTES, Shuffle
 from shardpack.order.partitions import Partitioning, RankSlice
@@ -42,8 +42,20 @@ from shardpack.stream.stream_input import Placed, Streamable, StreamInput
 STOPS = ("first", "all")
 SAMPLES_PER_PARTITION = 64  # of the smallest dataset, at least, unless the caller chooses the partitions
 
-# (n) dataset, partition, number in that dataset's partition, and a number for each time that a sample comes
-_Scheduled = tuple[Integers, Integers, Integers, Integers]
+
+class _Scheduled(NamedTuple):
+    """The next n samples of a mix.
+
+    Attributes:
+        source: (n) dataset of each.
+        partition, number: (n) its partition, and its number in that partition of the dataset, over all epochs.
+        repeat: (n) a number for each time that a sample comes.
+    """
+
+    source: Integers
+    partition: Integers
+    number: Integers
+    repeat: Integers
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -116,7 +128,7 @@ class MixedEpochs:
         return {"datasets": self.identities(), "stop": self.stop}
 
     def check_entries(self, entries: Mapping[str, Any]) -> None:
-        _check_same_datasets(entries["datasets"], self.identities())
+        check_same_datasets(entries["datasets"], self.identities())
         if type(entries["stop"]) is not type(self.stop) or entries["stop"] != self.stop:
             raise OptionError(
                 f"state is of a mix that stops at {shown(entries['stop'])}, this one stops at {shown(self.stop)}; "
@@ -146,15 +158,15 @@ class MixedEpochs:
             for number, (reader, own) in enumerate(zip(readers, scheduled[1:], strict=True)):
                 slots = self._slots(number, own, rounds[number], reader.planner)
                 samples.append(chain.from_iterable(stack.enter_context(closing(reader.parts(slots)))))
-            for sources, _, _, repeats in scheduled[0]:
-                yield _interleaved(samples, sources.tolist(), repeats.tolist())
+            for some in scheduled[0]:
+                yield _interleaved(samples, some.source.tolist(), some.repeat.tolist())
 
     def mapped_steps(self, epoch: int, rank_slice: RankSlice, first: int) -> Iterator[MappedStep]:  # noqa: ARG002
         return iter(())  # the datasets may hold arrays of other shapes
 
     def placed(self, epoch: int, rank_slice: RankSlice, begin: int) -> Placed:
         (scheduled,) = self._scheduled(epoch, rank_slice, [np.arange(begin, len(rank_slice))])
-        sources, positions = scheduled[0], np.empty_like(scheduled[0])
+        sources, positions = scheduled.source, np.empty_like(scheduled.source)
         for number, first_epoch in enumerate(self._rounds(epoch, rank_slice.partitioning)):
             planner = self._reader(number, rank_slice, is_shared=False, views=False).planner
             (slots,) = self._slots(number, [scheduled], first_epoch, planner)
@@ -176,7 +188,7 @@ class MixedEpochs:
         return EpochReader(part.stream_input, shuffle, own_slice, limits, is_shared=is_shared, views=views)
 
     def _scheduled(self, epoch: int, rank_slice: RankSlice, groups: Iterable[Integers]) -> Iterator[_Scheduled]:
-        """Yield which sample of which dataset comes next; numbers count over all epochs of that dataset."""
+        """Yield which sample of which dataset comes next, for each group of numbers of a rank's samples."""
         partitioning, count = rank_slice.partitioning, rank_slice.partitioning.partitions
         schedule, base, lengths = self._schedule(count), self._first_offsets(epoch, partitioning), self._lengths(count)
         first_rounds = (schedule.counts(base) // lengths).min(axis=0)  # (k)
@@ -188,7 +200,7 @@ class MixedEpochs:
             source, number = schedule.items(partition, base[partition] + offset)
             rounds = number // lengths[partition, source] - first_rounds[source]
             repeats = np.where(is_borrowed[source], rounds * count + partition, rounds)
-            yield source, partition, number, repeats * most_times[source]
+            yield _Scheduled(source, partition, number, repeats * most_times[source])
 
     def _slots(
         self,
@@ -200,9 +212,9 @@ class MixedEpochs:
         """Yield (epoch, partition, offset), (n) each, of one dataset's samples; an empty partition borrows one."""
         parts = planner.partitioning
         lengths = np.maximum(1, parts.lengths())
-        for sources, partitions, numbers, _ in scheduled:
-            at = np.flatnonzero(sources == source)
-            partition, number = partitions[at], numbers[at]
+        for some in scheduled:
+            at = np.flatnonzero(some.source == source)
+            partition, number = some.partition[at], some.number[at]
             epoch, offset = np.divmod(number, lengths[partition])
             epoch += first_epoch
             if parts.shortest == 0:
@@ -351,28 +363,3 @@ def _interleaved(
         if repeat:
             sample.repeat += repeat
         yield sample
-
-
-def _check_same_datasets(found: object, own: Sequence[Mapping[str, Any]]) -> None:
-    if not isinstance(found, Sequence) or len(found) != len(own):
-        count = len(found) if isinstance(found, Sequence) else "no"
-        raise OptionError(
-            f"state is of a mix of {count} datasets, this one has {len(own)}; mix the same, in the same order, or "
-            "start the epoch again"
-        )
-    for number, (theirs, ours) in enumerate(zip(found, own, strict=True)):
-        for name, value in ours.items():
-            there = theirs.get(name) if isinstance(theirs, Mapping) else None
-            if there == value or name == "generation":
-                continue
-            generation = theirs.get("generation") if isinstance(theirs, Mapping) else None
-            if name == "fingerprint" and type(generation) is int and generation != ours["generation"]:
-                own_generation = ours["generation"]
-                raise OptionError(
-                    f"state is of generation {generation} of dataset {number}, this is generation {own_generation}; "
-                    f"resume with shardpack.open(..., generation={generation}), or start the epoch again"
-                )
-            raise OptionError(
-                f"state is of another mix: {name} of dataset {number} is {shown(there)} there, {shown(value)} "
-                "here; mix the same, in the same order, or start the epoch again"
-            )
