@@ -106,7 +106,7 @@ class MergePlan:
             OptionError: Their classes, splits or fields of labels do not fit together.
             DuplicateKeyError: Two of them have a key.
         """
-        _ = self.classes, self.splits
+        _ = self.classes, self.splits  # which raise
         self._refuse_other_labels()
         self._refuse_duplicates()
 
@@ -168,9 +168,9 @@ class MergePlan:
         lists = [each.manifest.classes for each in self.inputs]
         longest: tuple[str, ...] | None = max((names for names in lists if names is not None), key=len, default=None)
         for each, names in zip(self.inputs, lists, strict=True):
-            if longest is None or not each.has_labels or names == longest[: len(names or ())] != ():
+            if longest is None or not each.has_labels:
                 continue
-            if self._reconciles and names:
+            if names and (self._reconciles or names == longest[: len(names)]):
                 continue
             said = f"({_shown(names)})" if names else "without a class list"
             raise OptionError(
