@@ -194,20 +194,20 @@ def _of_plan(plan: RepairPlan, target: Target, manifest: Manifest) -> RepairRepo
 def _with_whole_samples(report: RepairReport, base: EditBase, plan: RepairPlan) -> RepairReport:
     """Save the whole samples of tars that break off; return the report of both."""
     lost = list(plan.lost)
-    manifest, written, salvaged = replace_broken(base, plan.broken, keeps_table=plan.has_table, announce=lost.append)
-    lost += [f"{one.shard}: all samples but {one.num_samples}; the tar breaks off" for one in salvaged]
+    done = replace_broken(base, plan.broken, keeps_table=plan.has_table, announce=lost.append)
+    lost += [f"{one.shard}: all samples but {one.num_samples}; the tar breaks off" for one in done.salvaged]
     lost += [
         f"{one.shard}: samples whose payloads are damaged: {', '.join(map(repr, one.damaged))}"
-        for one in salvaged
+        for one in done.salvaged
         if one.damaged
     ]
     return replace(
         report,
-        generation=manifest.generation,
-        num_samples=manifest.num_visible,
-        num_shards=manifest.num_shards,
-        written=(*report.written, *written),
-        salvaged=tuple(salvaged),
+        generation=done.manifest.generation,
+        num_samples=done.manifest.num_visible,
+        num_shards=done.manifest.num_shards,
+        written=(*report.written, *done.written),
+        salvaged=tuple(done.salvaged),
         lost=tuple(lost),
     )
 

@@ -13,9 +13,8 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -50,24 +49,43 @@ from shardpack.runtime.progress import Announce, no_announcement
 _COMMAND: EditCommand = "repair"
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _New:
-    """What is made of the broken tars.
+@dataclass(frozen=True, slots=True)
+class Replaced:
+    """What was done.
 
-    `rows` are the stored positions that the new samples have in these; `damaged` are those of which payloads differ.
+    Attributes:
+        manifest: The manifest of the newest generation.
+        written: Names of the files that are new.
+        salvaged: What is whole of each tar.
     """
 
-    salvaged: list[Salvage] = field(default_factory=list)
-    shards: list[ShardInfo] = field(default_factory=list)
-    hashes: list[Any] = field(default_factory=list)
-    rows: list[Integers] = field(default_factory=list)
-    damaged: list[Integers] = field(default_factory=list)
-    deleted: list[Integers] = field(default_factory=list)
+    manifest: Manifest
+    written: Sequence[str] = ()
+    salvaged: Sequence[Salvage] = ()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _NewShard:
+    """A new shard, with the whole samples of a broken one.
+
+    Attributes:
+        info: The shard.
+        hashes: (n) hashes of its keys.
+        rows: (n) stored positions that its samples have in the broken one.
+        damaged: Those of which payloads differ from what was packed.
+        damaged_keys: The keys of these.
+    """
+
+    info: ShardInfo
+    hashes: npt.NDArray[np.uint64]
+    rows: Integers
+    damaged: Integers
+    damaged_keys: tuple[str, ...]
 
 
 def replace_broken(
     base: EditBase, broken: Sequence[int], *, keeps_table: bool, announce: Announce = no_announcement
-) -> tuple[Manifest, list[str], list[Salvage]]:
+) -> Replaced:
     """Replace the samples of broken shards, given by their numbers, by those that are whole.
 
     Args:
@@ -76,9 +94,6 @@ def replace_broken(
         keeps_table: Whether the files of the label table are whole; if not, the next generation has none.
         announce: Called with a line if the label table is dropped, because pyarrow is not installed.
 
-    Returns:
-        The manifest of the next generation, the names of the files that are new, and what was salvaged.
-
     Raises:
         OutputExistsError: Another edit came first, or another process is writing there. Nothing has changed.
         CorruptShardError: A tar has other samples than were packed. Nothing has changed.
@@ -86,26 +101,27 @@ def replace_broken(
     digest = xxh3_128_hexdigest(json.dumps([base.cache.shard_list[number].name for number in broken]).encode())
     with base.begin(_COMMAND, run_digest=digest) as transaction:
         if transaction.complete:
-            return transaction.parent, [], []
+            return Replaced(transaction.parent)
         base = base.of(transaction)
-        new, gone = _New(), deleted_positions(base)
-        starts = base.cache.shard_list.columns.starts
+        salvaged, new = list[Salvage](), list[_NewShard]()
         for number in broken:
-            info, first = base.cache.shard_list[number], int(starts[number])
-            _salvage(base, transaction, info, first, new)
-            new.deleted.append(np.setdiff1d(np.arange(first, first + info.num_samples), gone))
-        rows = np.concatenate([np.zeros(0, np.int64), *new.rows])
-        new.deleted.append(
-            base.manifest.num_samples + np.flatnonzero(np.isin(rows, np.concatenate([gone, *new.damaged])))
-        )
+            salvage = find_whole_samples(base.store, base.cache.shard_list[number].name)
+            if salvage.num_samples:
+                made = _write_whole(base, transaction, number, salvage, new)
+                new.append(made)
+                count = len(made.rows) - len(made.damaged)
+                salvage = replace(salvage, num_samples=count, damaged=made.damaged_keys)
+            salvaged.append(salvage)
+        rows = np.concatenate([np.zeros(0, np.int64), *(shard.rows for shard in new)])
+        damaged = np.concatenate([np.zeros(0, np.int64), *(shard.damaged for shard in new)])
         make = partial(
             next_generation,
             base.manifest,
             base.text,
-            shards=new.shards,
-            hashes=np.concatenate([np.zeros(0, np.uint64), *new.hashes]),
+            shards=[shard.info for shard in new],
+            hashes=np.concatenate([np.zeros(0, np.uint64), *(shard.hashes for shard in new)]),
             base_chain=base.chain(),
-            deleted=np.concatenate(new.deleted),
+            deleted=_deleted(base, broken, rows, damaged),
             splits=_splits(base, rows),
             layers=list(_layers(base, rows)),
             edit={"command": _COMMAND, "added": len(rows)},
@@ -113,8 +129,8 @@ def replace_broken(
         )
         manifest, files = next_with_table(base, transaction, make, announce=announce) if keeps_table else make(table=())
         transaction.commit(manifest, files)
-    written = [path for info in new.shards for path in (info.name, info.index_path)]
-    return manifest, [*written, *(name for name, _ in files)], new.salvaged
+    written = [path for shard in new for path in (shard.info.name, shard.info.index_path)]
+    return Replaced(manifest, [*written, *(name for name, _ in files)], salvaged)
 
 
 def clean_up_committed(target: Target) -> None:
@@ -140,36 +156,53 @@ def _is_committed(target: Target, folder: str) -> bool:
     return made is not None and made.crc32c == checksum
 
 
-def _salvage(base: EditBase, transaction: EditTransaction, info: ShardInfo, first: int, new: _New) -> None:
-    """Put a new shard with the whole samples of a broken one, whose first position is given, if it has any."""
-    salvage = find_whole_samples(base.store, info.name)
-    if not salvage.num_samples:
-        new.salvaged.append(salvage)
-        return
-    compressed = is_compressed(info.name)
-    name = shard_name(len(new.shards), split=split_of_shard(info.name), compressed=compressed, tag=transaction.tag)
+def _write_whole(
+    base: EditBase, transaction: EditTransaction, number: int, salvage: Salvage, before: Sequence[_NewShard]
+) -> _NewShard:
+    """Put a new shard with the whole samples of a broken one, given by its number, behind those that come before.
+
+    Raises:
+        CorruptShardError: They are not those that were packed. The new shards are deleted.
+    """
+    broken, first = base.cache.shard_list[number], base.cache.shard_list.first(number)
+    compressed = is_compressed(broken.name)
+    name = shard_name(len(before), split=split_of_shard(broken.name), compressed=compressed, tag=transaction.tag)
     transaction.put(name, salvaged_parts(base.store, salvage))
     if compressed:
         scanned = scan_compressed(base.store, name, ignore=DEFAULT_IGNORE)
     else:
         scanned = scan_headers(base.store, name, ignore=DEFAULT_IGNORE, checksums=True)
     hashes = scanned.index.key_hashes()
-    if not np.array_equal(hashes, _key_hashes(base, first, info.num_samples)[: len(hashes)]):
-        transaction.target.delete([name, *(path for own in new.shards for path in (own.name, own.index_path))])
+    if not np.array_equal(hashes, _key_hashes(base, first, broken.num_samples)[: len(hashes)]):
+        made = [path for shard in before for path in (shard.info.name, shard.info.index_path)]
+        transaction.target.delete([name, *made])
         raise CorruptShardError(
             "the tar breaks off, and its whole samples do not have the keys of those that were packed; restore it from "
             "a backup, or move it away; nothing was changed",
-            shard=info.name,
+            shard=broken.name,
         )
-    own, parts = encode_shard(name, scanned.index, location=base.manifest.locations.index(OWN_FOLDER))
-    transaction.put(own.index_path, parts)
-    new.shards.append(own)
-    new.hashes.append(hashes)
-    new.rows.append(np.arange(first, first + len(hashes)))
-    damaged = _damaged(base, info, scanned.index)
-    new.damaged.append(first + damaged)
+    info, parts = encode_shard(name, scanned.index, location=base.manifest.locations.index(OWN_FOLDER))
+    transaction.put(info.index_path, parts)
+    damaged = _damaged(base, broken, scanned.index)
     keys = tuple(map(scanned.index.key, damaged.tolist()))
-    new.salvaged.append(replace(salvage, num_samples=len(hashes) - len(keys), damaged=keys))
+    return _NewShard(info, hashes, np.arange(first, first + len(hashes)), first + damaged, keys)
+
+
+def _deleted(base: EditBase, broken: Sequence[int], rows: Integers, damaged: Integers) -> Integers:
+    """Return the stored positions that the edit deletes: all of the broken shards, and some of the new ones.
+
+    Those are deleted in the new ones, too, whose samples were deleted before, or are damaged.
+
+    Args:
+        base: The dataset.
+        broken: Numbers of the broken shards.
+        rows: (n) stored positions that the samples of all new shards have in these.
+        damaged: Those of which payloads differ from what was packed.
+    """
+    gone, shard_list = deleted_positions(base), base.cache.shard_list
+    of_broken = [np.arange(shard_list.first(number), shard_list.first(number + 1)) for number in broken]
+    of_new = base.manifest.num_samples + np.flatnonzero(np.isin(rows, np.concatenate([gone, damaged])))
+    return np.concatenate([*(np.setdiff1d(own, gone) for own in of_broken), of_new])
 
 
 def _damaged(base: EditBase, info: ShardInfo, found: ShardIndex) -> Integers:
