@@ -10,12 +10,11 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import suppress
 
 import pytest
 
 import shardpack
-from shardpack.errors import ShardNotFoundError, StorageError
+from shardpack.errors import StorageError
 from shardpack.format.layout import MANIFEST_PATH
 from shardpack.runtime import child as workers
 from shardpack.storage.open import open_store
@@ -30,7 +29,7 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 rng = random.Random(5)
 SAMPLES = {f"a/{i:02d}": {"jpg": rng.randbytes(3000), "json": b'{"label": %d}' % i} for i in range(6)}
 OPTIONS = {"max_shard_samples": 2, "layout": "files"}
-QUICK = {"max_seconds": 5, "read_timeout_seconds": 2}
+PATIENT = {"max_seconds": 600, "read_timeout_seconds": 120}  # a busy machine is no fault of the server
 
 
 @pytest.fixture
@@ -49,17 +48,14 @@ class Bucket:
 
     def __init__(self, server, proxy):
         self.name, self.proxy = server.new_bucket(), proxy
-        self.options, self._direct = {**server.options(proxy.url), **QUICK}, server.options()
+        self.options, self._direct = {**server.options(proxy.url), **PATIENT}, server.options()
 
     def url(self, folder="train"):
         return f"s3://{self.name}/{folder}"
 
     def contents(self, folder="train"):
-        store, found = open_store(self.url(folder), self._direct), {}
-        for name in store.names():
-            with suppress(ShardNotFoundError):  # what a killed process asked for last may still be done
-                found[name] = bytes(store.get(name))
-        return found
+        store = open_store(self.url(folder), self._direct)
+        return {name: bytes(store.get(name)) for name in store.names()}
 
     def uploads(self):
         """The tars that were uploaded, or parts of them."""
@@ -100,7 +96,7 @@ def test_a_shard_costs_six_requests(source, bucket):
 def test_large_shards_go_up_in_parts(tmp_path, bucket):
     source = write_files(tmp_path / "large", {str(i): {"jpg": rng.randbytes(9 << 20)} for i in range(3)})
     shardpack.pack(source, tmp_path / "whole", layout="files", jobs=1)
-    shardpack.pack(source, bucket.url(), layout="files", jobs=1, storage_options={**bucket.options, "max_seconds": 60})
+    shardpack.pack(source, bucket.url(), layout="files", jobs=1, storage_options=bucket.options)
     assert bucket.contents() == contents(tmp_path / "whole")
     parts = [r for r in bucket.proxy.requests if "partNumber=" in r.path]
     assert len(parts) == 2
@@ -140,6 +136,7 @@ def killed(bucket, zygote, source, work, every):
         if not zygote.run({**request, "kill_at_change": step})["killed"]:
             assert step > 30  # the steps were seen
             return
+        bucket.proxy.settle()
         bucket.proxy.clear()
         yield folder, request
 
@@ -163,8 +160,7 @@ def test_a_kill_at_any_put_is_healed_by_the_same_command(source, bucket, zygote,
             assert "already holds a dataset" in ended["error"]
         else:
             assert not ended["killed"]
-            known = 3 if complete else len(finished)
-            assert known <= ended["resumed"] <= known + 1, "a put that was under way may have arrived since we looked"
+            assert ended["resumed"] == (3 if complete else len(finished))
         assert not finished.intersection(bucket.uploads())  # never uploaded again
         assert bucket.contents(folder) == whole
         seen.add(len(finished))
@@ -180,11 +176,12 @@ def test_a_kill_amid_an_upload_leaves_no_shard(source, whole, bucket, tmp_path):
     options = {**OPTIONS, "jobs": 2, "storage_options": bucket.options, "work_dir": str(tmp_path / "work")}
     command = [sys.executable, "-c", script, str(source), bucket.url(), json.dumps(options)]
     with subprocess.Popen(command, env={**os.environ, "PYTHONPATH": str(ROOT)}) as packer:
-        until = time.monotonic() + 30
+        until = time.monotonic() + 300
         while time.monotonic() < until and not any(r.fault for r in bucket.proxy.requests):
             time.sleep(0.01)
-        time.sleep(0.2)
         packer.send_signal(signal.SIGKILL)
+    assert any(request.fault for request in bucket.proxy.requests)
+    bucket.proxy.settle()
     before = bucket.contents()
     assert MANIFEST_PATH not in before
     assert "shard-000001.tar" not in before
@@ -273,7 +270,7 @@ def test_a_part_that_is_killed_at_any_put_is_started_again(source, whole, bucket
             assert "error" not in ended
             assert step > 15
             return
-        bucket.proxy.clear()
+        bucket.proxy.settle()
         for part in [one] if publishes else [two, one]:
             assert zygote.run(part).get("error") is None
         assert bucket.contents(folder) == whole, step

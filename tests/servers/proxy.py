@@ -15,6 +15,7 @@ import contextlib
 import json
 import threading
 import time
+import urllib.request
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from typing import Any
 from urllib.parse import urlsplit
@@ -23,7 +24,7 @@ from tests.servers.faults import Fault, Gathering, Request, parse_range, rewrite
 from tests.servers.process import hold_port
 from tests.servers.wire import Head, Wire, has_body, read_answer, read_answer_body, read_body, read_head
 
-CONTROL = "/.proxy/"  # GET /.proxy/stats, /.proxy/clear
+CONTROL = "/.proxy/"  # GET /.proxy/stats, /.proxy/clear, /.proxy/settle
 SLICE = 1 << 16  # bytes sent at a time where the bandwidth is limited
 MAX_IDLE = 32  # connections to the server that are kept
 BURST_SECONDS = 0.005  # what a limit may catch up: timers are this coarse
@@ -158,6 +159,10 @@ class Proxy:
         finally:
             self._call(self._listen())
 
+    def settle(self) -> None:
+        """Return once all clients have hung up, and the server has done what they had asked for: after a kill."""
+        urllib.request.urlopen(f"{self.url}{CONTROL}settle").close()
+
     # -- one connection -----------------------------------------------------------------------------------------
 
     def _accept(self, client: Wire) -> None:
@@ -204,6 +209,8 @@ class Proxy:
     async def _control(self, client: Wire, path: str) -> bool:
         if path == CONTROL + "clear":
             self.clear()
+        if path == CONTROL + "settle" and (others := [one for one in self._tasks if one is not asyncio.current_task()]):
+            await asyncio.wait(others)
         body = json.dumps(self.stats()).encode()
         await client.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
         return True

@@ -307,6 +307,19 @@ def test_a_proxy_ends_with_open_connections_and_stalled_requests(s3_server, path
         sock.close()
 
 
+def test_what_was_asked_for_is_done_once_it_is_settled(s3_server, path, proxy):
+    between = proxy(s3_server.url)
+    gathering = Gathering(path, 2)
+    between.gatherings.append(gathering)
+    with socket.create_connection(("127.0.0.1", int(between.url.rpartition(":")[2]))) as sock:
+        sock.sendall(f"PUT {path}-late HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\nlate".encode())
+    settling = threading.Thread(target=between.settle)
+    settling.start()  # the client has hung up, its request is held
+    ask(between.url, path)
+    settling.join()
+    assert ask(s3_server.url, f"{path}-late").body == b"late"
+
+
 def test_the_process_form(s3_server, path):
     with ProxyProcess(s3_server.url, latency_seconds=0.05, bandwidth=50e6) as between:
         begun = time.monotonic()
