@@ -94,14 +94,15 @@ def test_the_least_recently_used_goes_first(make):
 
 
 def test_a_use_is_written_down_once_a_minute(make):
-    path = keep(make(), 0, age=50)
+    path = keep(make(), 0, age=1)
     entries = make().entries(OBJECT, VERSION)
     before = path.stat().st_mtime_ns
     entries.read(0, 4000)
     assert path.stat().st_mtime_ns == before
     keep(make(), 0, age=70)
+    began = time.time()
     entries.read(0, 4000)
-    assert path.stat().st_mtime > time.time() - 30
+    assert path.stat().st_mtime > began - 30
     keep(make(), 0, age=-9000)  # another machine's clock
     entries.read(0, 4000)
     assert path.stat().st_mtime < time.time() + 30
@@ -208,9 +209,7 @@ def test_nobody_waits_long_for_the_lock(make):
     keep(folder, 0)
     with FolderLock(folder.root) as lock:
         assert lock.try_acquire()
-        began = time.monotonic()
-        keep(make(), 1)
-        assert time.monotonic() - began < 10
+        keep(make(), 1)  # returns, although the lock is not let go
         assert kept(folder) == [0]
     keep(make(), 1)
     assert kept(folder) == [0, 1]

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ftplib
+import itertools
 import threading
 import time
+from contextlib import suppress
 from typing import ClassVar
 
 import pytest
@@ -77,13 +79,15 @@ def driver():
 
 @pytest.fixture
 def store():
-    found = open_store("connected:///data", {"max_attempts": 2, "read_timeout_seconds": 0.3})
+    found = open_store("connected:///data", {"max_attempts": 2, "read_timeout_seconds": 60.0})
     found.put("a.bin", DATA)
     Connected.asked.clear()
     return found
 
 
 def test_threads_do_not_share_a_connection(store):
+    together, calls = threading.Barrier(2, timeout=60), itertools.count()
+    Connected.trouble["cat"] = lambda: together.wait() if next(calls) < 2 else None
     starts = list(range(0, 10_000, 100))
     assert store.get_ranges("a.bin", starts=starts, lengths=[100] * 100) == [DATA[s : s + 100] for s in starts]
     assert store.stats.snapshot().retries == 0
@@ -96,20 +100,23 @@ def test_the_length_is_asked_for_once(store):
     assert Connected.asked == ["info"] + ["cat"] * 20
 
 
-def test_a_call_that_hangs_is_an_error_in_time(store):
-    store = open_store(
+@pytest.mark.usefixtures("store")
+def test_a_call_that_hangs_is_an_error_in_time():
+    impatient = open_store(
         "connected:///data", {"max_attempts": 2, "read_timeout_seconds": 0.2, "connect_timeout_seconds": 0.2}
     )
-    store.size("a.bin")
     release = threading.Event()
-    Connected.trouble["cat"] = lambda: release.wait(20)
-    began = time.monotonic()
+    Connected.trouble["cat"] = lambda: release.wait(600)
     with pytest.raises(StorageError, match="no answer in"):
-        store.get_range("a.bin", start=0, length=10)
-    assert time.monotonic() - began < 5
+        impatient.get_range("a.bin", start=0, length=10)
     Connected.trouble.clear()
+    for _ in range(100):  # a busy machine may take longer, too
+        with suppress(StorageError):
+            assert impatient.get_range("a.bin", start=0, length=10) == DATA[:10]
+            break
+    else:
+        pytest.fail("the driver that hangs is asked again")
     release.set()
-    assert store.get_range("a.bin", start=0, length=10) == DATA[:10]
 
 
 def test_an_object_that_was_replaced_by_a_shorter_one_is_noticed(store):
