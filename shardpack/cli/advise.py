@@ -11,6 +11,7 @@ import click
 
 from shardpack.api import dataset_to_pack
 from shardpack.cli.command import Command
+from shardpack.cli.pack_options import from_option
 from shardpack.cli.plot_file import check_plot, save_plot
 from shardpack.cli.ui import (
     access_options,
@@ -32,9 +33,13 @@ from shardpack.runtime.rates import format_rate, parse_rate
 from shardpack.runtime.sizes import format_bytes
 from shardpack.sources.dataset import DatasetSource
 from shardpack.sources.folder import FolderSource
+from shardpack.sources.formats.importer import open_format
 from shardpack.sources.listing import Listing
+from shardpack.sources.row_source import RowSource
 from shardpack.sources.source import SHOWN, ListOptions
 from shardpack.storage.url import is_url
+from shardpack.write.pack_rows import find_rows
+from shardpack.write.request import PackRequest
 
 ASSUMED_NETWORK = "1Gbit"
 ASSUMED_DISK = "1GB/s"  # where it cannot be measured
@@ -81,6 +86,7 @@ def _rate(text: str) -> float:
     metavar="N",
     help="How many images the model takes. [default: it is never waited for]",
 )
+@from_option
 @click.option("--lossless", is_flag=True, help="Recommend only what keeps every pixel, at full size.")
 @click.option(
     "--centre-crop",
@@ -117,6 +123,7 @@ def command(
     disk: float | None,
     scratch: str | None,
     gpu_images: float | None,
+    source_format: str | None,
     lossless: bool,
     centre_crop: bool,
     samples: int,
@@ -128,7 +135,7 @@ def command(
     quiet: bool,
     **access: Any,
 ) -> None:
-    """Try images of SRC, a folder or a dataset, in many encodings, and recommend the one that pays.
+    """Try images of SRC, a folder, a dataset or what else pack reads, in many encodings; recommend the one that pays.
 
     For images as they are, and as JPEG, WebP, AVIF, PNG, arrays and JPEG XL, each at full size and at the size
     for training, this measures the bytes, the time to encode and to decode to pixels for training, and the loss.
@@ -145,11 +152,11 @@ def command(
     check_plot(plot, force=force)
     if place is None:
         place = "bucket" if is_url(source) or network is not None else "disk"
-    listing = _listing(source, access, quiet=quiet)
+    opened = _opened(source, source_format, access, quiet=quiet)
     hardware, origins = _hardware(disk, network, gpu_images, scratch)
     with progress_bar(quiet=quiet) as progress:
         advice = advise(
-            listing,
+            opened,
             hardware,
             place=place,
             train_size=train_size,
@@ -160,7 +167,8 @@ def command(
             jobs=jobs,
             progress=progress,
         )
-    typed = shlex.join(["shardpack", "pack", source, "OUT", *advice.pack_options()])
+    said = ["--from", source_format] if source_format is not None else []
+    typed = shlex.join(["shardpack", "pack", source, "OUT", *said, *advice.pack_options()])
     if plot is not None:
         save_plot(plot, _drawn(advice))
     if as_json:
@@ -176,10 +184,18 @@ def command(
         emit(line)
 
 
-def _listing(source: str, access: dict[str, Any], *, quiet: bool) -> Listing:
-    dataset = dataset_to_pack(source, ".", **access)
-    found = FolderSource(source, ask=False) if dataset is None else DatasetSource(dataset)
-    listed = found.list(ListOptions(on_error="skip"))
+def _opened(source: str, source_format: str | None, access: dict[str, Any], *, quiet: bool) -> Listing | RowSource:
+    """Return all samples of a folder, archive or dataset, or the rows of a foreign format."""
+    dataset = None if source_format is not None else dataset_to_pack(source, ".", **access)
+    if dataset is None:
+        request = PackRequest(source_format=source_format)
+        rows = find_rows(source, request, access["storage_options"] if is_url(source) else None)
+        if rows is not None:
+            found, name = rows
+            return open_format(name, found, request.format_options)
+    listed = (FolderSource(source, ask=False) if dataset is None else DatasetSource(dataset)).list(
+        ListOptions(on_error="skip")
+    )
     for name, reason in listed.problems.rejected[:SHOWN]:
         note(f"left out: {name}: {reason}", quiet=quiet)
     if more := len(listed.problems.rejected[SHOWN:]):

@@ -61,6 +61,16 @@ def _as_codecs(values: Sequence[str]) -> str | dict[str, str] | None:
     return found or None
 
 
+from_option = click.option(
+    "--from",
+    "source_format",
+    type=click.Choice(list(FORMATS)),
+    metavar="NAME",
+    help="The foreign format of SRC, where names and first bytes do not tell it, or SRC is a URL: "
+    f"{', '.join(FORMATS)}.",
+)
+
+
 _OPTIONS: dict[str, Callable[[Any], Any]] = {
     "max_shard_bytes": click.option(
         "--max-shard-bytes",
@@ -127,14 +137,7 @@ _OPTIONS: dict[str, Callable[[Any], Any]] = {
         metavar="NAME",
         help=f"How to read SRC: {', '.join(LAYOUT_CHOICES)}.",
     ),
-    "source_format": click.option(
-        "--from",
-        "source_format",
-        type=click.Choice(list(FORMATS)),
-        metavar="NAME",
-        help="The foreign format of SRC, where names and first bytes do not tell it, or SRC is a URL: "
-        f"{', '.join(FORMATS)}.",
-    ),
+    "source_format": from_option,
     "unpickle": click.option(
         "--unpickle",
         type=click.Choice(["plain", "numpy"]),

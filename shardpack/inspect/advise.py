@@ -1,6 +1,6 @@
 """Which encoding pays for these images: try some of them in all encodings, and compute epochs from what was measured.
 
-listing --evenly--> samples --every encoding--> bytes, seconds, loss --hardware--> epochs --> recommendation
+source --evenly--> samples --every encoding--> bytes, seconds, loss --hardware--> epochs --> recommendation
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import numpy as np
 
 from shardpack.errors import MissingDependencyError, SourceError
 from shardpack.inspect.draw import Draw, draw_evenly
+from shardpack.inspect.draw_rows import draw_rows
 from shardpack.inspect.encoding_trial import Damaged, Encoding, Trial, TrialTask, Unfit, run_trials
 from shardpack.inspect.epoch_time import Epoch, Hardware
 from shardpack.inspect.recommendation import Measured, recommend, shard_bytes
@@ -25,6 +26,7 @@ from shardpack.runtime.engine import IN_PROCESS, Engine
 from shardpack.runtime.processes import start_workers
 from shardpack.runtime.progress import Progress, no_progress
 from shardpack.sources.listing import Listing
+from shardpack.sources.row_source import RowSource
 from shardpack.sources.source import SHOWN
 from shardpack.storage.memory import MemoryStore
 from shardpack.write.shard_writer import ShardWriter
@@ -112,7 +114,7 @@ def encodings_for(train_size: int) -> list[Encoding]:
 
 
 def advise(
-    listing: Listing,
+    source: Listing | RowSource,
     hardware: Hardware,
     *,
     place: str = "disk",
@@ -131,7 +133,7 @@ def advise(
     decode are left out, and named.
 
     Args:
-        listing: All samples of the source.
+        source: All samples of the source, or its rows.
         hardware: What training runs on.
         place: Where the data will be: "disk", "bucket" or "memory".
         train_size: Height and width of the pixels that training takes.
@@ -147,7 +149,7 @@ def advise(
         SourceError: There are no images, or none of those that were drawn decodes.
     """
     jobs = jobs or usable_cores()
-    draw = draw_evenly(listing, samples)
+    draw = draw_evenly(source, samples) if isinstance(source, Listing) else draw_rows(source, samples)
     wanted = list(encodings or encodings_for(train_size))
     skipped = {one.name: reason for one in wanted if (reason := one.missing()) is not None}
     wanted = [one for one in wanted if one.name not in skipped]

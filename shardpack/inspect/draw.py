@@ -12,6 +12,8 @@ from shardpack.format.tar_header import BLOCK, padded
 from shardpack.sources.listing import Listing, name_of
 from shardpack.sources.payloads import read_payload
 
+NO_IMAGES = "there are no images to try; name a folder or dataset that has some"
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DrawnSample:
@@ -64,7 +66,7 @@ def draw_evenly(listing: Listing, count: int) -> Draw:
     """
     members = _images(listing)
     if not len(members):
-        raise SourceError("there are no images to try; name a folder or dataset that has some")
+        raise SourceError(NO_IMAGES)
     chosen = members[np.arange(min(count, len(members))) * len(members) // min(count, len(members))]
     tar_bytes = BLOCK + padded(listing.size)
     image_tar_bytes = int(tar_bytes[members].sum())

@@ -38,6 +38,15 @@ def test_the_advice_can_be_typed(run, photos):
     assert "disk 1 GB/s (given); network 125 kB/s (given); GPU never waited for (not given)" in done.err
 
 
+def test_rows_of_a_foreign_format(run, photos):
+    pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    images = [{"bytes": photo(200 + number, 260)[1], "path": None} for number in range(3)]
+    pq.write_table(pa.table({"image": images, "label": [0, 1, 0]}), path := photos / "rows.parquet")
+    found = run("advise", path, *FAST, "--json").json
+    assert (found["num_images"], found["num_tried"]) == (3, 2)
+    assert run("advise", path, *FAST, "--from", "parquet").out.count(f"shardpack pack {path} OUT --from parquet ") == 1
+
+
 def test_json_of_a_dataset(run, photos):
     shardpack.pack(photos / "in", photos / "as-is", jobs=1)
     found = run("advise", photos / "as-is", *FAST, "--gpu-images-per-second", 5, "--json").json
