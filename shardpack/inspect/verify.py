@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -50,7 +50,7 @@ from shardpack.runtime.progress import ByteProgress, Progress, no_progress
 from shardpack.storage.adapter import adapt
 from shardpack.storage.locations import DatasetStores, LocationOptions
 from shardpack.storage.open import open_store
-from shardpack.storage.protocols import RangeReader
+from shardpack.storage.protocols import RangeReader, Store
 from shardpack.storage.url import is_url
 
 if TYPE_CHECKING:
@@ -140,6 +140,7 @@ def verify(
     if manifest is None:  # nothing else can be checked
         return VerifyReport(0, 0, 0, newest.problems, full, time.perf_counter() - began, generation=0)
     cache = shards_of(home, manifest, manifest_crc32c=crc32c(newest.text), options=options)
+    sidecars = cache.stores.sidecars
     opened = [open_pinned(home, ref, options) for ref in manifest.layers]
     layers = [layer for layer in opened if isinstance(layer, PinnedLayer)]
     total = manifest.num_bytes + sum(layer.manifest.num_bytes for layer in layers)
@@ -147,29 +148,19 @@ def verify(
     checked = check(cache.stores, manifest)
     problems = [*newest.problems, *checked.problems, *(one for one in opened if isinstance(one, Problem))]
     for layer in layers:
-        of_layer = check(layer.stores, layer.manifest)
-        problems.extend(map(layer.own, of_layer.problems))
-        problems.extend(
-            check_positions(
-                cache.stores.sidecars, manifest, layer, base_hashes=checked.hashes, layer_hashes=of_layer.hashes
-            )
-        )
-    tables = set(map(file_path, manifest.table))
-    if tables and not any(problem.shard in tables for problem in problems):
-        from shardpack.inspect.verify_table import verify_table  # with pyarrow, if that is there
-
-        problems.extend(verify_table(cache.stores.sidecars, manifest, checked.hashes))
-    generations = verify_generations(cache.stores.sidecars, manifest, checked.shards, is_copied=not newest.problems)
-    problems.extend(generations.problems)
+        problems += _check_layer(layer, check(layer.stores, layer.manifest), sidecars, manifest, checked)
+    problems += _check_table(sidecars, manifest, checked, known=problems)
+    generations = verify_generations(sidecars, manifest, checked.shards, is_copied=not newest.problems)
+    problems += generations.problems
     at_once = jobs or (SHARDS_AT_ONCE if cache.stores.remote else default_jobs(manifest.num_bytes))
     if check_images and checked.shards is not None:
         from shardpack.inspect.verify_images import verify_images  # with what decodes
 
-        problems.extend(verify_images(Selection(cache, KeyLookup(cache)), jobs=at_once, progress=progress))
+        problems += verify_images(Selection(cache, KeyLookup(cache)), jobs=at_once, progress=progress)
     if source is not None and checked.shards is not None:
         from shardpack.inspect.verify_source import verify_source  # with what lists sources
 
-        problems.extend(verify_source(source, cache, storage_options=storage_options, jobs=at_once, progress=progress))
+        problems += verify_source(source, cache, storage_options=storage_options, jobs=at_once, progress=progress)
     return VerifyReport(
         num_shards=manifest.num_shards,
         num_samples=manifest.num_visible,
@@ -213,6 +204,26 @@ def _check(
     problems = [problem for shard in verified for problem in shard.problems]
     problems.extend(verify_metadata(stores.sidecars, manifest, shard_list, hashes))
     return _Checked(problems, shard_list if sound else None, hashes)
+
+
+def _check_layer(
+    layer: PinnedLayer, of_layer: _Checked, sidecars: Store, manifest: Manifest, base: _Checked
+) -> Iterator[Problem]:
+    """Yield the problems of a layer, and of the file that says which samples it replaces."""
+    yield from map(layer.own, of_layer.problems)
+    yield from check_positions(sidecars, manifest, layer, base_hashes=base.hashes, layer_hashes=of_layer.hashes)
+
+
+def _check_table(
+    sidecars: Store, manifest: Manifest, checked: _Checked, *, known: Sequence[Problem]
+) -> Iterable[Problem]:
+    """Return the problems of the rows of the label table, unless it is known that one of its files is damaged."""
+    tables = set(map(file_path, manifest.table))
+    if not tables or any(problem.shard in tables for problem in known):
+        return ()
+    from shardpack.inspect.verify_table import verify_table  # with pyarrow, if that is there
+
+    return verify_table(sidecars, manifest, checked.hashes)
 
 
 def _tasks(stores: DatasetStores, manifest: Manifest, shards: ShardList, *, full: bool) -> Iterator[ShardTask]:
