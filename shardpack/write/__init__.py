@@ -7,7 +7,9 @@ pack                which of the ways below a source goes             (place: wh
     pack_run        each shard is known in advance                    (sharding: cuts and names; pack_shard: one shard)
     pack_chunked    lengths are known when a sample is made
       chunk_input   what is cut into chunks                           (listed_input, row_input; chunk_plan: the cuts)
+      measure_chunks  what a few samples become
       chunked_run   one run                                           (pack_chunk: one chunk; chunk_journal)
+      encode_chunks what makes a dataset of finished chunks
   pack_samples      an iterable, one by one
   shard_writer      `ShardWriter`: samples from code
 part                one machine's part of a plan                      (pack_part, pack_chunks_part)

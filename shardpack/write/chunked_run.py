@@ -10,60 +10,35 @@ and reports the same totals.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 from xxhash import xxh3_128_hexdigest
 
-from shardpack.codecs.encode import versions_for
 from shardpack.commit.delivering import Delivering
 from shardpack.commit.generations import newest_undamaged
 from shardpack.commit.shared_transaction import SharedTransaction
 from shardpack.commit.target import Target
 from shardpack.commit.transaction import Transaction
-from shardpack.errors import SourceError
-from shardpack.format.assemble import encode_dataset
-from shardpack.format.layout import MANIFEST_PATH, index_path
+from shardpack.format.layout import MANIFEST_PATH
 from shardpack.format.manifest_json import parse_manifest
-from shardpack.format.shard_index import parse_index
 from shardpack.format.shard_info import ShardInfo
 from shardpack.format.shard_table import ShardTable
-from shardpack.format.splits import splits_of_shards
 from shardpack.runtime.engine import Engine, as_remote
-from shardpack.runtime.threads import ordered_map
 from shardpack.storage.atomic import storage_errors
 from shardpack.write.byte_progress import ByteProgress
-from shardpack.write.chunk_input import ChunkInput, ChunkPart
+from shardpack.write.chunk_input import ChunkInput
 from shardpack.write.chunk_journal import deliver_chunk, finished_chunk
-from shardpack.write.chunk_plan import (
-    ChunkPlan,
-    ChunkRecipe,
-    Growth,
-    growth_record,
-    growths_of,
-    plan_chunks,
-)
-from shardpack.write.duplicate_keys import SeenKeys
+from shardpack.write.chunk_plan import ChunkPlan, ChunkRecipe, growth_record, growths_of, plan_chunks
+from shardpack.write.encode_chunks import encode_chunks, same_options
 from shardpack.write.make_there import NO_SCRATCH, MakeThere, probe_recipe, probe_target
-from shardpack.write.pack_chunk import (
-    ChunkTask,
-    MadeChunk,
-    Tally,
-    close_applier,
-    measure_growth,
-    pack_chunk,
-)
+from shardpack.write.measure_chunks import measure
+from shardpack.write.pack_chunk import ChunkTask, MadeChunk, Tally, close_applier, pack_chunk
 from shardpack.write.part_plan import PartPlan
 from shardpack.write.request import PackRequest
 from shardpack.write.same_dataset import holds_planned_samples
-from shardpack.write.transform import ENCODED
-
-_INDEXES_AT_ONCE = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,43 +57,6 @@ class PackedChunks:
     resumed_shards: int
     tally: Tally
     missing_chunks: int = 0
-
-
-def measure(found: ChunkInput, recipe: ChunkRecipe, engine: Engine) -> list[Growth]:
-    """Return what the drawn samples of each stretch become. Raises as `measure_growth`."""
-    stretches: list[int] = []  # of each task
-
-    def tasks() -> Iterator[ChunkPart]:
-        for stretch, part in found.drawn():
-            stretches.append(stretch)
-            yield part
-
-    growths: dict[int, Growth] = {}
-    with closing(engine.map(partial(measure_growth, recipe), tasks())) as measured:
-        for task, growth in measured:
-            growths[stretches[task]] = growths.get(stretches[task], Growth()) + growth
-    return [growths[stretch] for stretch in sorted(growths)] or [Growth()]
-
-
-def estimate(found: ChunkInput, recipe: ChunkRecipe, engine: Engine) -> dict[str, Any]:
-    """Return, under the names of a report, what `pack_chunks` would probably write; writes nothing."""
-    try:
-        growths = measure(found, recipe, engine)
-    finally:
-        close_applier()
-    plan, growth = plan_chunks(found, recipe, growths), sum(growths, Growth())
-    drawn, drawn_bytes = max(1, growth.samples), max(1, growth.tar_bytes)
-    tar_bytes = found.planned_bytes * growth.new_tar_bytes // drawn_bytes
-    count = found.num_samples
-    if count is None:
-        count = found.planned_bytes * growth.samples // drawn_bytes
-    return {
-        "num_samples": count * growth.new_samples // drawn,
-        "num_shards": plan.num_chunks,
-        "num_bytes": tar_bytes,
-        "tar_bytes": tar_bytes,
-        "payload_bytes": found.source_bytes * growth.new_tar_bytes // drawn_bytes,
-    }
 
 
 def pack_chunks(
@@ -289,31 +227,15 @@ class ChunkedRun:
         return PackedChunks(self._shards(), resumed_shards, self.tally(), len(self.missing()))
 
     def files(self, transaction: Delivering) -> list[tuple[str, Any]]:
-        """Return all files but tars and shard indexes, in the order in which to publish them.
-
-        Raises:
-            SourceError: The source has no samples, or none are left.
-            DuplicateKeyError: A key is in two shards.
-        """
-        shards, tally = self._shards(), self.tally()
-        if not tally.samples:
-            raise SourceError("the source has no samples; name one that has some")
-        if not shards:
-            raise SourceError(
-                f"no sample is left of {tally.samples:,}: {tally.dropped:,} dropped, {len(tally.rejected):,} rejected"
-                + (f", the first as {tally.rejected[0][1]}" if tally.rejected else "")
-                + "; change the transform"
-            )
-        encoded = {name.removeprefix(ENCODED) for name in tally.counts if name.startswith(ENCODED)}
-        _, files = encode_dataset(
-            shards,
-            _key_hashes(transaction, shards),
+        """Return what describes the dataset, in the order in which to publish it; see `encode_chunks`."""
+        return encode_chunks(
+            self._shards(),
+            self.tally(),
+            transaction.read_index,
             classes=self._found.classes,
-            splits=splits_of_shards(shards),
-            packed_with=_with_versions(self._recorded, versions_for(encoded)),
-            rejected=[*self._rejected, *tally.rejected],
+            recorded=self._recorded,
+            rejected=self._rejected,
         )
-        return files
 
     # One of several parts
 
@@ -335,46 +257,10 @@ class ChunkedRun:
     def _is_dataset(self, read: Callable[[str], bytes | None]) -> bool:
         """Return whether a published dataset has the options and classes of the plan, and some drawn samples."""
         manifest = parse_manifest(read(MANIFEST_PATH) or b"")
-        if manifest.classes != self._found.classes or not _same_options(manifest.packed_with, self._recorded):
+        if manifest.classes != self._found.classes or not same_options(manifest.packed_with, self._recorded):
             return False
         return holds_planned_samples(self.plan, ShardTable.whole(manifest, read), read)
 
     def _count_chunk(self, made: MadeChunk) -> None:
         self._chunks[made.chunk] = made
         self._counted.finish(made.chunk, made.tally.source_bytes)
-
-
-def _key_hashes(transaction: Delivering, shards: Iterable[ShardInfo]) -> npt.NDArray[np.uint64]:
-    """Return the hashes of all keys, from the indexes of the shards.
-
-    Raises:
-        DuplicateKeyError: A key is in two shards.
-    """
-    seen = SeenKeys(transaction.read_index)
-    read = partial(_keys_of, transaction.read_index)
-    with closing(ordered_map(shards, read, depth=_INDEXES_AT_ONCE, purpose="keys")) as found:
-        for name, keys in found:
-            seen.add(keys, name)
-    return seen.hashes()
-
-
-def _keys_of(read: Callable[[str], bytes], info: ShardInfo) -> tuple[str, list[str]]:
-    path = index_path(info.name)
-    return info.name, parse_index(read(path), name=path).keys()
-
-
-def _with_versions(recorded: Mapping[str, Any], versions: Mapping[str, str]) -> dict[str, Any]:
-    """Return what the manifest keeps, with the versions of the libraries that encoded values."""
-    options = dict(recorded.get("options", {}))
-    merged = {**options.pop("versions", {}), **versions}
-    return {**recorded, "options": {**options, "versions": merged} if merged else options}
-
-
-def _same_options(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    """Return whether two records of how a dataset was packed agree, but for the versions of encoders."""
-
-    def without_versions(recorded: Mapping[str, Any]) -> Any:
-        options = {name: value for name, value in recorded.get("options", {}).items() if name != "versions"}
-        return json.loads(json.dumps({**recorded, "options": options}))
-
-    return bool(without_versions(one) == without_versions(other))

@@ -12,7 +12,8 @@ from shardpack.format.splits import splits_of_shards
 from shardpack.runtime.engine import Engine
 from shardpack.write.chunk_input import ChunkInput
 from shardpack.write.chunk_plan import ChunkRecipe
-from shardpack.write.chunked_run import estimate, pack_chunks
+from shardpack.write.chunked_run import pack_chunks
+from shardpack.write.measure_chunks import estimate
 from shardpack.write.pack_chunks_part import pack_chunks_part
 from shardpack.write.part import Part
 from shardpack.write.preview import preview_chunked

@@ -35,6 +35,8 @@ ELSEWHERE = {
     "sources/layouts/table_use.py": "sources/layouts/test_table.py",  # what its layout decides
     "sources/layouts/table_rows.py": "sources/layouts/test_table.py",  # the labels that its layout makes
     "sources/layouts/layout.py": "sources/layouts/test_detect.py",  # a protocol, and the choice among its kinds
+    "write/encode_chunks.py": "write/test_chunked_run.py",  # how a run ends
+    "write/measure_chunks.py": "write/test_chunked_run.py",  # how a run begins
     "write/chunk_input.py": "write/test_row_input.py",  # protocols, with two kinds
     "write/pack_listed.py": "write/test_pack.py",  # the way that most sources go
     "write/pack_chunked.py": "write/test_pack_rows.py",  # what a report says of packed rows

@@ -18,8 +18,9 @@ from shardpack.errors import DuplicateKeyError, SourceError
 from shardpack.runtime.engine import IN_PROCESS
 from shardpack.runtime.processes import start_workers
 from shardpack.sources.splits import sorted_by_split, with_splits
-from shardpack.write.chunked_run import estimate, pack_chunks
+from shardpack.write.chunked_run import pack_chunks
 from shardpack.write.listed_input import ListedInput
+from shardpack.write.measure_chunks import estimate
 from shardpack.write.pack_chunk import ChunkTask
 from shardpack.write.request import PackRequest
 from tests.commit import stores

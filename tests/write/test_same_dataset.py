@@ -11,8 +11,9 @@ from shardpack.format.shard_table import ShardTable
 from shardpack.runtime.engine import IN_PROCESS
 from shardpack.sources.splits import sorted_by_split, with_splits
 from shardpack.write.chunk_plan import plan_chunks
-from shardpack.write.chunked_run import measure, pack_chunks
+from shardpack.write.chunked_run import pack_chunks
 from shardpack.write.listed_input import ListedInput
+from shardpack.write.measure_chunks import measure
 from shardpack.write.pack_chunk import close_applier
 from shardpack.write.pack_run import pack_plan, plan_shards
 from shardpack.write.request import PackRequest
