@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import chain
 from typing import Any
@@ -23,7 +23,7 @@ from shardpack.sources.formats.drawn_rows import counted_rows, drawn_units
 from shardpack.sources.formats.file_payloads import files_named, name_beside, paths_in, with_files
 from shardpack.sources.formats.found_files import FoundFiles
 from shardpack.sources.formats.importer import FormatOptions
-from shardpack.sources.formats.mapping import Columns
+from shardpack.sources.formats.mapping import Columns, RowMapping
 from shardpack.sources.formats.row_maker import MappedRows, RowMaker
 from shardpack.sources.formats.split_names import KNOWN
 from shardpack.sources.row_source import BadRow, Row, Unit
@@ -166,30 +166,19 @@ def open_tables(tables: Tables, options: FormatOptions) -> TableSource:
     with reading(found.location):  # names of columns may be no texts
         columns = columns_of(tables.schema)
     label = _label_column(columns, options)
-    drawn, splits_drawn, by_path = _draw(found, groups, columns, read, label)
+    drawn = _draw(found, groups, columns, read, label)
     named = replace(options, label_column=options.label_column or label)
     classes = next((column.class_names for column in columns if column.name == label), None)
-    mapping = choose_mapping(drawn, named, classes=classes, unwrap=False, splits=splits_drawn)
+    of_drawn = choose_mapping(drawn.rows, named, classes=classes, unwrap=False, splits=drawn.splits)
+    with_path = frozenset(column.name for column in columns if column.holds_files)
+    scan = _Scan(found, groups, read, tables.schema, with_path, label)
+    mapping = _by_all_rows(of_drawn, scan, options)
     units = tuple(group.unit for group in groups)
-    scan = _Scan(found, groups, read, frozenset(column.name for column in columns if column.holds_files), label)
-    if mapping.key_column is not None and options.key_column is None and not scan.are_keys(mapping.key_column):
-        mapping = replace(mapping, key_column=None)
-    if (
-        mapping.classes is None
-        and mapping.label_column is not None
-        and scan.is_text(tables.schema, mapping.label_column)
-    ):
-        mapping = replace(mapping, classes=scan.classes(mapping.label_column))
     if not any(unit.split for unit in units):
-        names = dict.fromkeys(chain(tables.schema.names, (name for group in groups for name, _ in group.constants)))
-        used = (mapping.key_column, mapping.label_column)
-        _check_no_splits(scan, tables.schema, [name for name in names if name not in used])
-    files = len({group.file for group in groups})
-    splits = in_split_order({unit.split for unit in units if unit.split is not None})
-    sentence = (
-        f"{tables.title}: {counted_rows(units, 'row')} in {files:,} file{'s' * (files != 1)}"
-        + (f" ({', '.join(splits)})" if splits else "")
-        + f"; a sample is {describe_mapping(mapping, drawn)}{found.others(tables.used)}"
+        _check_no_splits(scan, mapping)
+    by_path = [column for column in columns if column.name in drawn.by_path]
+    version = found.version_of(
+        chain(tables.used, scan.named_files(by_path)), more=f"{tables.name} {options.text()} {mapping}"
     )
     return TableSource(
         format=tables.name,
@@ -197,14 +186,31 @@ def open_tables(tables: Tables, options: FormatOptions) -> TableSource:
         units=units,
         groups=tuple(groups),
         columns=columns,
-        maker=RowMaker.of(mapping, units, drawn),
+        maker=RowMaker.of(mapping, units, drawn.rows),
         read=read,
-        version=found.version_of(
-            chain(tables.used, scan.named_files([column for column in columns if column.name in by_path])),
-            more=f"{tables.name} {options.text()} {mapping}",
-        ),
-        sentence=sentence,
+        version=version,
+        sentence=f"{_counted(tables.title, groups)}; a sample is {describe_mapping(mapping, drawn.rows)}"
+        + found.others(tables.used),
     )
+
+
+def _by_all_rows(mapping: RowMapping, scan: _Scan, options: FormatOptions) -> RowMapping:
+    """Return the mapping with what only all rows tell: whether keys differ, and the texts that are classes."""
+    key, label = mapping.key_column, mapping.label_column
+    if key is not None and options.key_column is None and not scan.are_keys(key):
+        mapping = replace(mapping, key_column=None)
+    if mapping.classes is None and label is not None and scan.is_text(label):
+        mapping = replace(mapping, classes=scan.classes(label))
+    return mapping
+
+
+def _counted(title: str, groups: Sequence[Group]) -> str:
+    """Return "Parquet: 120 rows in 2 files (train, val)"."""
+    units = [group.unit for group in groups]
+    files = len({group.file for group in groups})
+    splits = in_split_order({unit.split for unit in units if unit.split is not None})
+    said = f"{title}: {counted_rows(units, 'row')} in {files:,} file{'s' * (files != 1)}"
+    return f"{said} ({', '.join(splits)})" if splits else said
 
 
 def same_schema(schema: Any, other: Any, name: str, first: str) -> Any:
@@ -215,13 +221,13 @@ def same_schema(schema: Any, other: Any, name: str, first: str) -> Any:
     """
     if schema is None or schema.equals(other):
         return schema if schema is not None else other
-    for field in (*schema, *other):
+    for column in (*schema, *other):
         mine, theirs = (
-            table.field(field.name).type if field.name in table.names else None for table in (schema, other)
+            table.field(column.name).type if column.name in table.names else None for table in (schema, other)
         )
         if mine != theirs:
             raise SourceError(
-                f"column {field.name!r} is {theirs or 'missing'} in {name}, expected {mine or 'none'} as in {first}; "
+                f"column {column.name!r} is {theirs or 'missing'} in {name}, expected {mine or 'none'} as in {first}; "
                 "pack the files apart, or write them alike"
             )
     raise SourceError(f"{name} has the columns of {first} in another order, or twice; write them alike")
@@ -236,10 +242,13 @@ def _label_column(columns: Sequence[ArrowColumn], options: FormatOptions) -> str
     return usual or (named[0] if len(named) == 1 else None)
 
 
-def _check_no_splits(scan: _Scan, schema: Any, columns: Sequence[str]) -> None:
-    """Raise SourceError if a column is called split, and its texts are names of splits."""
-    for column in columns:
-        if column.strip().lower() == "split" and scan.is_text(schema, column):
+def _check_no_splits(scan: _Scan, mapping: RowMapping) -> None:
+    """Raise SourceError if a column that has no role is called split, and its texts are names of splits."""
+    constants = (name for group in scan.groups for name, _ in group.constants)
+    for column in dict.fromkeys(chain(scan.schema.names, constants)):
+        if column in (mapping.key_column, mapping.label_column):
+            continue
+        if column.strip().lower() == "split" and scan.is_text(column):
             texts = scan.classes(column) or ()
             if any(text.lower() in KNOWN for text in texts):
                 raise SourceError(
@@ -249,13 +258,26 @@ def _check_no_splits(scan: _Scan, schema: Any, columns: Sequence[str]) -> None:
                 )
 
 
+@dataclass(frozen=True, slots=True)
+class _Drawn:
+    """A few rows.
+
+    Attributes:
+        rows: The rows.
+        splits: The split of each.
+        by_path: Columns whose values only name files.
+    """
+
+    rows: list[Columns] = field(default_factory=list)
+    splits: list[str | None] = field(default_factory=list)
+    by_path: set[str] = field(default_factory=set)
+
+
 def _draw(
     found: FoundFiles, groups: Sequence[Group], columns: Sequence[ArrowColumn], read: Read, label: str | None
-) -> tuple[list[Columns], list[str | None], set[str]]:
-    """Return a few rows, of some groups that are evenly drawn, their splits, and the columns that only name files."""
-    drawn: list[Columns] = []
-    splits: list[str | None] = []
-    by_path: set[str] = set()
+) -> _Drawn:
+    """Return a few rows of some groups that are evenly drawn."""
+    drawn = _Drawn()
     for number in drawn_units(len(groups)):
         group = groups[number]
         with reading(group.unit.name):
@@ -263,11 +285,12 @@ def _draw(
                 for values in _read_rows(batch.slice(0, _DRAWN_ROWS), columns, label):
                     with suppress(SourceError):  # a bad row, when it is packed
                         row = values()
-                        by_path.update(files_named(row, columns))
-                        splits.append(group.unit.split)
-                        drawn.append({**dict(group.constants), **with_files(found, group.file, row, columns)})
+                        drawn.by_path.update(files_named(row, columns))
+                        whole = {**dict(group.constants), **with_files(found, group.file, row, columns)}
+                        drawn.rows.append(whole)
+                        drawn.splits.append(group.unit.split)
                 break
-    return drawn, splits, by_path
+    return drawn
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,6 +300,7 @@ class _Scan:
     found: FoundFiles
     groups: Sequence[Group]
     read: Read
+    schema: Any
     files: frozenset[str]  # columns of structs of bytes and path
     label: str | None
 
@@ -307,11 +331,11 @@ class _Scan:
             (group.unit.split, values) for group in self.groups for values in self._values(group, column)
         )
 
-    def is_text(self, schema: Any, column: str) -> bool:
+    def is_text(self, column: str) -> bool:
         """Return whether a column holds texts."""
-        if column not in schema.names:
+        if column not in self.schema.names:
             return True  # from the name of a folder
-        types, type_ = pyarrow_module().types, schema.field(column).type
+        types, type_ = pyarrow_module().types, self.schema.field(column).type
         if types.is_dictionary(type_):
             type_ = type_.value_type
         return bool(types.is_string(type_) or types.is_large_string(type_))
