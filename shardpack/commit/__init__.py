@@ -17,6 +17,7 @@ shared_transaction  the same for parts of one plan, made by processes that share
   destination     the target as workers on other machines see it, which deliver there what they make
 edit_transaction  the same for the next generation of a dataset
   edit_folder     what an edit keeps until it commits
+  claim           which of equal edits goes on
   edit_shards     tars of edits that a lost manifest may have committed
   generations     which generation is the newest, and the copy of its manifest
 """

@@ -22,11 +22,11 @@ at the claim: so whoever claims the folder of a run that may commit sees what th
 from __future__ import annotations
 
 import os
-import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from typing import Any
 
+from shardpack.commit.claim import Claim
 from shardpack.commit.edit_folder import CLAIM, CLAIMING, NOTE, EditCommand, EditNote, edit_folder, new_tag, read_note
 from shardpack.commit.generations import Generation, generation_at, is_manifest, newest_generation, replace_copy
 from shardpack.commit.lease import busy, how_to_continue, unfinished, unfinished_command
@@ -80,10 +80,9 @@ class EditTransaction:
         self.advice = ""
         self._process = os.getpid()
         self._note: EditNote | None = None
-        self._tag, self._has_named, self.folder = "", False, ""
-        self._claim = secrets.token_hex(8).encode()
-        self._claims = False
-        self._keeps_note = False  # as files that have the tag in their names wait for the next run
+        self._tag, self.folder = "", ""
+        self._has_named = False  # whether the tag was asked for: then files may have it in their names
+        self._keeps_note = False  # as such files wait for the next run
         self._new: list[str] = []  # files that were put, and not there before
         self._released = False
         if not (target.can_create or single_writer):
@@ -93,7 +92,7 @@ class EditTransaction:
             )
         with self.write_errors():
             self._lock = target.lock()
-            self._claims = self._lock is None and command in CLAIMING
+            self._claim = Claim(target, is_needed=self._lock is None and command in CLAIMING)
             try:
                 self._begin(run_digest)
             except BaseException:
@@ -109,7 +108,7 @@ class EditTransaction:
         try:
             if isinstance(error, Exception) and not self._released:
                 with suppress(StorageError):  # a bucket that does not answer hides no error
-                    is_lost = not self._holds_claim()
+                    is_lost = not self._claim.is_held()
         finally:
             self.release()
         if is_lost:
@@ -143,11 +142,9 @@ class EditTransaction:
         self.parent, self.parent_text = parent.manifest, parent.text
         digest = run_digest if isinstance(run_digest, str) else run_digest(parent.manifest)
         self.folder = edit_folder(self._command, digest)
-        if self._claims:
-            self.target.replace(f"{self.folder}/{CLAIM}", self._claim)
-            if generation_at(self.target, self.generation) is not None:  # made meanwhile, perhaps by such a run
-                self._begin(run_digest)
-                return
+        if self._claim.take(self.folder) and generation_at(self.target, self.generation) is not None:
+            self._begin(run_digest)  # the generation was made meanwhile, perhaps by such a run
+            return
         note = read_note(self.target, self.folder)
         if note is not None and self._was_committed(note):
             self.complete = parent.crc32c == note.commits[1] if note.commits else False
@@ -247,11 +244,8 @@ class EditTransaction:
         Raises:
             OutputExistsError: Another one goes on with this edit, or has finished it.
         """
-        if not self._holds_claim():
+        if not self._claim.is_held():
             raise self._claimed()
-
-    def _holds_claim(self) -> bool:
-        return not self._claims or self.target.read(f"{self.folder}/{CLAIM}") == self._claim
 
     def _claimed(self) -> OutputExistsError:
         return OutputExistsError(
@@ -326,14 +320,12 @@ class EditTransaction:
 
     def _clean(self) -> None:
         """Delete the folder of an edit that is done; the claim first, also that of another, so that nobody goes on."""
-        if self._claims:
-            self.target.delete([f"{self.folder}/{CLAIM}"])
+        self._claim.delete()
         self.discard()
 
     def _forget_nothing_finished(self) -> None:
         """Delete the claim; and the note of an edit that has finished nothing, so that nothing is left of it."""
-        if self._claims:
-            self.target.delete([f"{self.folder}/{CLAIM}"])
+        self._claim.delete()
         if self._note is not None and self._note.commits is None and not self._keeps_note:
             note = f"{self.folder}/{NOTE}"
             if self.target.names_below(self.folder) == [note]:
@@ -346,7 +338,7 @@ class EditTransaction:
             with suppress(OSError):  # a broken folder or bucket was reported before
                 if self._lock is None or self._lock.is_current():
                     try:
-                        if self.folder and self._holds_claim():
+                        if self.folder and self._claim.is_held():
                             self._forget_nothing_finished()
                     finally:
                         self.target.drop_scratch()
