@@ -1,4 +1,4 @@
-"""Of equal edits at once in a bucket, where no lock keeps any out, the one that began last has the claim and goes on."""
+"""Which of equal edits goes on in a bucket, where no lock keeps the others out: the one that began last."""
 
 from __future__ import annotations
 

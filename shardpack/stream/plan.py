@@ -8,7 +8,7 @@ read as one load. Either way a `Load` is what one thread reads at once.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import count
 from typing import NamedTuple
@@ -43,9 +43,28 @@ class LoadId(NamedTuple):
         """Whether several chunks may take samples out of the load."""
         return self.partition != _NO_PARTITION
 
-    def is_before(self, begin: dict[int, tuple[int, int]]) -> bool:
+    def is_before(self, begin: Mapping[int, FirstBlock]) -> bool:
         """Return whether a block comes before the first one still wanted of its partition; see `Chunk.begin`."""
-        return (self.epoch, self.number) < begin.get(self.partition, (0, 0))
+        return (self.epoch, self.number) < begin.get(self.partition, NO_BLOCK)
+
+
+class FirstBlock(NamedTuple):
+    """The first block of a partition that is still wanted."""
+
+    epoch: int
+    number: int
+
+
+NO_BLOCK = FirstBlock(0, 0)  # none is before it
+
+
+class WantedBlocks(NamedTuple):
+    """Blocks of a partition in an epoch, from `begin` up to `end`."""
+
+    partition: int
+    epoch: int
+    begin: int
+    end: int
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -70,8 +89,8 @@ class Chunk:
         owner: (n) which of `load_ids` holds each sample; negative for a sample that is read alone.
         row: (n) the sample's row in that load.
         load_ids: The loads, in the order of their first use.
-        begin: For each partition, (epoch, number) of the first block that is still wanted.
-        ahead: (partition, epoch, begin, end): blocks that should be in progress when the chunk is handed out.
+        begin: For each partition, the first block that is still wanted.
+        ahead: The blocks that should be in progress when the chunk is handed out.
         shares_blocks: Whether partitions share blocks; their ids then have the same partition.
         repeats: (n) `Sample.repeat` of each sample; None for 0.
     """
@@ -80,14 +99,15 @@ class Chunk:
     owner: Integers
     row: Integers
     load_ids: list[LoadId]
-    begin: dict[int, tuple[int, int]] = field(default_factory=dict)
-    ahead: list[tuple[int, int, int, int]] = field(default_factory=list)
+    begin: dict[int, FirstBlock] = field(default_factory=dict)
+    ahead: list[WantedBlocks] = field(default_factory=list)
     shares_blocks: bool = False
     repeats: Integers | None = None
 
-    def block_id(self, partition: int, epoch: int, number: int) -> LoadId:
-        """Return the id of a block in `ahead`."""
-        return LoadId(_SHARED if self.shares_blocks else partition, epoch, number)
+    def block_ids(self, wanted: WantedBlocks) -> list[LoadId]:
+        """Return the ids of some of the blocks in `ahead`."""
+        partition = _SHARED if self.shares_blocks else wanted.partition
+        return [LoadId(partition, wanted.epoch, number) for number in range(wanted.begin, wanted.end)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,16 +285,16 @@ class Planner:
         first_uses, block = _by_first_use(owner * order.num_blocks + number)
         owners, numbers = owner[first_uses].tolist(), number[first_uses].tolist()
         load_ids = [LoadId(p, epoch, n) for p, n in zip(owners, numbers, strict=True)]
-        begin, ahead = self._wanted(order, epoch, partition, offset)
+        ahead = self._wanted(order, epoch, partition, offset)
         if shared:
-            begin = {_SHARED: (epoch, 0)}
+            begin = {_SHARED: FirstBlock(epoch, 0)}
+        else:
+            begin = {wanted.partition: FirstBlock(epoch, wanted.begin) for wanted in ahead}
         positions, repeats = self._view.at(item), self._view.repeats(item)
         return Chunk(positions, block, item - first_item, load_ids, begin, ahead, shared, repeats)
 
-    def _wanted(
-        self, order: EpochOrder, epoch: int, partition: Integers, offset: Integers
-    ) -> tuple[dict[int, tuple[int, int]], list[tuple[int, int, int, int]]]:
-        """Return `Chunk.begin` and `Chunk.ahead` for n slots in p partitions.
+    def _wanted(self, order: EpochOrder, epoch: int, partition: Integers, offset: Integers) -> list[WantedBlocks]:
+        """Return the blocks that n slots in p partitions want, with all that are shuffled together: `Chunk.ahead`.
 
         The slots of each partition are in order, so that its first and its last slot decide.
         """
@@ -286,10 +306,7 @@ class Planner:
             partition[at], self._slice.partitioning.slots(partition[at], offset[at])
         )
         partitions, begins, ends = parts.tolist(), begin[: len(parts)].tolist(), end[len(parts) :].tolist()
-        return (
-            {p: (epoch, first) for p, first in zip(partitions, begins, strict=True)},
-            [(p, epoch, first, end) for p, first, end in zip(partitions, begins, ends, strict=True)],
-        )
+        return [WantedBlocks(p, epoch, first, end) for p, first, end in zip(partitions, begins, ends, strict=True)]
 
 
 def _by_first_use(keys: Integers) -> tuple[Integers, Integers]:
@@ -304,7 +321,7 @@ def _joined(total: int, parts: list[tuple[Integers, Chunk]]) -> Chunk:
     """Return one chunk of `total` samples, joined from (rows, chunk): a chunk's samples go to these rows."""
     positions, owner, row = (np.empty(total, np.int64) for _ in range(3))
     load_ids: list[LoadId] = []
-    begin: dict[int, tuple[int, int]] = {}
+    begin: dict[int, FirstBlock] = {}
     ahead, shares_blocks = [], False
     repeats = None if all(chunk.repeats is None for _, chunk in parts) else np.zeros(total, np.int64)
     for at, chunk in parts:

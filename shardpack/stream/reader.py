@@ -11,7 +11,7 @@ when a chunk needs it; if it still does not fit, the samples of the chunk are re
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import closing
 from itertools import chain
 from typing import cast
@@ -27,7 +27,7 @@ from shardpack.stream.block_buffer import Block, BlockTable, slice_block
 from shardpack.stream.hints import prefetch
 from shardpack.stream.limits import MAX_PART_BYTES, ReaderSetup
 from shardpack.stream.load import Buffered, Content, DoesNotFit, Lazy, LoadReader, ReadAlone, SamplesInMemory
-from shardpack.stream.plan import Chunk, Load, LoadId, Planner
+from shardpack.stream.plan import Chunk, FirstBlock, Load, LoadId, Planner
 from shardpack.stream.schedule import Hint, OpenShards, ReaderTask, TaskOrder
 from shardpack.stream.stream_input import StreamInput
 
@@ -116,7 +116,7 @@ class Reader:
         if self._table is not None:
             self._table.drop(load_id)
 
-    def _drop_before(self, begin: dict[int, tuple[int, int]]) -> None:
+    def _drop_before(self, begin: Mapping[int, FirstBlock]) -> None:
         """Drop the blocks that no later chunk needs."""
         for load_id in [load_id for load_id in self._kept if load_id.is_before(begin)]:
             self._drop(load_id)

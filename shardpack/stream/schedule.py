@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from shardpack.runtime.arrays import Integers
-from shardpack.stream.plan import Chunk, Load, LoadId, Planner
+from shardpack.stream.plan import NO_BLOCK, Chunk, Load, LoadId, Planner, WantedBlocks
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -47,46 +47,49 @@ class TaskOrder:
         self._started: set[LoadId] = set()  # loads that later chunks may need again
         self._hinted: set[LoadId] = set()  # the same of hints; only for blocks that partitions share
         self._planned: dict[LoadId, Load] = {}  # made for a hint, and not scheduled yet
-        self._reached: dict[int, tuple[int, int]] = {}  # by partition: (epoch, end) of the blocks that were ahead
+        self._reached: dict[int, WantedBlocks] = {}  # by partition: the blocks that were ahead last
 
     def tasks(self, chunks: Iterable[Chunk]) -> Iterator[ReaderTask]:
         """Yield the loads of each chunk, the chunk, and what should be in progress when it is handed out."""
         for number, chunk in enumerate(chunks):
-            is_first = not number
             self._started = {load_id for load_id in self._started if not load_id.is_before(chunk.begin)}
-            ahead = [] if is_first else self._newly_ahead(chunk)  # the first samples do not wait for later ones
+            ahead = self._newly_ahead(chunk) if number else []  # the first samples do not wait for later ones
             if not self._reads_ahead:
                 yield from self._hints(chunk, ahead)
-            for load_id in chunk.load_ids:
-                if load_id not in self._started:
-                    if load_id.is_block:
-                        self._started.add(load_id)
-                    planned = self._planned.pop(load_id, None)
-                    yield self._planner.load(load_id) if planned is None else planned
+            yield from self._loads(chunk.load_ids)
             yield chunk
             if self._reads_ahead:
-                if is_first and chunk.ahead:
+                if not number and chunk.ahead:
                     yield self._open_shards(chunk)
-                for load_id in ahead:
-                    if load_id not in self._started:
-                        self._started.add(load_id)
-                        yield self._planner.load(load_id)
+                yield from self._loads(ahead)
+
+    def _loads(self, load_ids: Iterable[LoadId]) -> Iterator[Load]:
+        """Yield those of some loads that have not begun yet."""
+        for load_id in load_ids:
+            if load_id in self._started:
+                continue
+            if load_id.is_block:
+                self._started.add(load_id)
+            planned = self._planned.pop(load_id, None)
+            yield self._planner.load(load_id) if planned is None else planned
 
     def _newly_ahead(self, chunk: Chunk) -> list[LoadId]:
         """Return the blocks ahead of a chunk that were not ahead of an earlier one."""
         found = []
-        for partition, epoch, begin, end in chunk.ahead:
-            reached_epoch, reached = self._reached.get(partition, (epoch, 0))
-            first = max(begin, reached) if reached_epoch == epoch else begin
-            if first < end:
-                self._reached[partition] = epoch, end
-                found += [chunk.block_id(partition, epoch, block) for block in range(first, end)]
+        for wanted in chunk.ahead:
+            reached = self._reached.get(wanted.partition)
+            begin = wanted.begin
+            if reached is not None and reached.epoch == wanted.epoch:
+                begin = max(begin, reached.end)
+            if begin < wanted.end:
+                self._reached[wanted.partition] = wanted
+                found += chunk.block_ids(wanted._replace(begin=begin))
         return found
 
     def _hints(self, chunk: Chunk, ahead: list[LoadId]) -> Iterator[Hint]:
         """Yield hints; a load made for a hint is scheduled later."""
         self._hinted = {
-            load_id for load_id in self._hinted if load_id.epoch >= chunk.begin.get(load_id.partition, (0, 0))[0]
+            load_id for load_id in self._hinted if load_id.epoch >= chunk.begin.get(load_id.partition, NO_BLOCK).epoch
         }
         for load_id in dict.fromkeys(ahead):
             if load_id not in self._hinted:
@@ -98,5 +101,5 @@ class TaskOrder:
             self._hinted.update(ahead)
 
     def _open_shards(self, chunk: Chunk) -> OpenShards:
-        load_ids = (chunk.block_id(p, epoch, block) for p, epoch, *run in chunk.ahead for block in range(*run))
+        load_ids = [load_id for wanted in chunk.ahead for load_id in chunk.block_ids(wanted)]
         return OpenShards(np.array([self._planner.load(load_id).positions[0] for load_id in load_ids], np.int64))

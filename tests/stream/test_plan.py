@@ -89,7 +89,7 @@ def test_partitions_share_the_blocks_of_few_samples(partitions, world_size, cost
     whole = {9, 10, 7, 11}  # samples of 100 bytes, in shards of 20, 7 and 33
     assert all(len(load.positions) in whole for load in loads.values()) == is_shared
     assert found == [chunk.positions.tolist() for chunk in chunks]
-    wanted = {chunk.block_id(p, e, n) for chunk in chunks for p, e, *run in chunk.ahead for n in range(*run)}
+    wanted = {load_id for chunk in chunks for blocks in chunk.ahead for load_id in chunk.block_ids(blocks)}
     assert wanted >= loads.keys(), "what is ahead has the id under which it is taken"
 
 
