@@ -83,8 +83,8 @@ def _codes(table: LabelTable, column: str) -> tuple[list[Any], list[_Codes]]:
     pa = pyarrow_module()
     number_of: dict[Any, int] = {}
     files = []
-    for _, _, columns in table.pieces([column]):
-        values = columns[column]
+    for piece in table.pieces([column]):
+        values = piece.columns[column]
         if pa.types.is_nested(values.type):
             raise OptionError(f"column {column!r} holds lists or objects; group by one of texts, numbers or booleans")
         encoded = values.combine_chunks()

@@ -15,7 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from itertools import accumulate
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -63,6 +63,20 @@ class TableFiles:
     def all(self) -> tuple[TableFile, ...]:
         """All files, as a manifest names them."""
         return (*self.base, *self.patches, *self.splits)
+
+
+class Piece(NamedTuple):
+    """Rows of a table that follow one another.
+
+    Attributes:
+        first: Stored position of the first one.
+        num_rows: How many there are.
+        columns: The columns that were asked for; `position` is the stored position.
+    """
+
+    first: int
+    num_rows: int
+    columns: dict[str, Any]
 
 
 class LabelTable:
@@ -115,31 +129,31 @@ class LabelTable:
             if name not in self.columns:
                 raise OptionError(f"no column {name!r}; the table has: {', '.join(self.columns)}")
 
-    def pieces(self, columns: Sequence[str]) -> Iterator[tuple[int, int, dict[str, Any]]]:
-        """Yield (stored position of the first row, number of rows, columns by name) for all rows, a file at a time.
-
-        `position` in it is the stored position. Costs the ranges of these columns.
-        """
+    def pieces(self, columns: Sequence[str]) -> Iterator[Piece]:
+        """Yield all rows, a file at a time. Costs the ranges of these columns."""
         first = 0
         splits = _Splits(self._splits if "split" in columns else ())
         for part in self._base:
-            count = part.num_rows
-            rows = np.arange(count)
-            tables = [self._columns(part, columns)]
-            for patch in self._patches:
-                begin, end = np.searchsorted(patch.positions, (first, first + count)).tolist()
-                if columns and begin < end:
-                    rows[patch.positions[begin:end] - first] = sum(map(len, tables)) + np.arange(end - begin)
-                    tables.append(self._columns(patch.part, columns).slice(begin, end - begin))
-            table = tables[0]
-            if len(tables) > 1:
-                pa = pyarrow_module()
-                table = pa.concat_tables([_without_dictionaries(one) for one in tables]).take(pa.array(rows))
+            table = self._latest(part, columns, first)
             found = dict(zip(table.column_names, table.columns, strict=True))
             if first < splits.num_rows:
                 found["split"] = splits.replace(found["split"], first)
-            yield first, count, found
-            first += count
+            yield Piece(first, part.num_rows, found)
+            first += part.num_rows
+
+    def _latest(self, part: TablePart, columns: Sequence[str], first: int) -> Any:
+        """Return columns of a base file whose first row has this stored position, with the rows of patches."""
+        rows, tables, total = np.arange(part.num_rows), [self._columns(part, columns)], part.num_rows
+        for patch in self._patches if columns else ():
+            begin, end = np.searchsorted(patch.positions, (first, first + part.num_rows)).tolist()
+            if begin < end:
+                rows[patch.positions[begin:end] - first] = total + np.arange(end - begin)
+                tables.append(self._columns(patch.part, columns).slice(begin, end - begin))
+                total += end - begin
+        if len(tables) == 1:
+            return tables[0]
+        pa = pyarrow_module()
+        return pa.concat_tables([_without_dictionaries(one) for one in tables]).take(pa.array(rows))
 
     def _columns(self, part: TablePart, columns: Sequence[str]) -> Any:
         return _columns(part, columns, self.types)

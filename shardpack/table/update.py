@@ -130,46 +130,43 @@ class _Updater:
         self._manifest, self._change, self._put, self._progress = base.manifest, change, put, progress
         self._store, self._folder = base.store, folder
         self._local = LocalStore(folder)  # the new files, by the names that they will have
-        self._files = TableFiles.of(base.manifest)
         self._new: list[TableFile] = []
         self._types = LabelTable.open(base.store, base.manifest).types
 
     def run(self) -> TableUpdate:
         changed = np.zeros(0, np.int64) if self._change.changed is None else self._change.changed
-        self._change_rows(changed, self._manifest.num_samples)
+        files = self._changed_rows(changed, self._manifest.num_samples)
         if (rows := self._appended_rows()) is not None:
-            base = self._files.base + self._written(rows)
+            base = files.base + self._written(rows)
             if (joined := _files_to_join(base)) > 1:
                 last = [self._part(file) for file in base[-joined:]]
                 base = base[:-joined] + self._written(_rows_of(last))
-            self._files = replace(self._files, base=base)
-        table = self._files.all
+            files = replace(files, base=base)
+        table = files.all
         for file in self._new:
             if file in table:
                 self._put(file_path(file), [self._local.get(file_path(file))])
         return TableUpdate(table)
 
-    def _change_rows(self, changed: Integers, count: int) -> None:
+    def _changed_rows(self, changed: Integers, count: int) -> TableFiles:
         """Write what the samples at some positions have now, and the splits of all if they are others."""
-        change, files = self._change, self._files
+        change, files = self._change, TableFiles.of(self._manifest)
         if len(changed) * MAX_PATCHED > count and change.edited is not None:
             rows = read_rows(change.edited, all_positions(count), change.naming)
-            self._files = TableFiles(self._written(rows))
-            return
+            return TableFiles(self._written(rows))
         if len(changed) and change.edited is not None:
             pieces = [changed[at : at + BATCH_ROWS] for at in range(0, len(changed), BATCH_ROWS)]
             files = replace(
                 files, patches=files.patches + self._written(read_rows(change.edited, pieces, change.naming))
             )
         if sum(file.num_samples for file in files.patches) * MAX_PATCHED > count:
-            self._files = TableFiles(self._written(self._rows_anew(files)))
-            return
+            return TableFiles(self._written(self._rows_anew(files)))
         if len(files.patches) > MAX_PATCHES:
             files = replace(files, patches=self._written([latest_rows([self._part(file) for file in files.patches])]))
         if change.new_splits:
             firsts = range(0, count, FILE_ROWS)
             files = replace(files, splits=tuple(self._written_splits(n, min(n + FILE_ROWS, count)) for n in firsts))
-        self._files = files
+        return files
 
     def _appended_rows(self) -> Iterator[Rows] | None:
         change, count = self._change, self._manifest.num_samples
@@ -238,5 +235,5 @@ def _files_to_join(files: Sequence[TableFile]) -> int:
 
 def _rows_of(parts: Sequence[TablePart]) -> Iterator[Rows]:
     table = LabelTable(parts, [])
-    for _, _, columns in table.pieces(table.columns):
-        yield Rows(pyarrow_module().table(columns), table.types)
+    for piece in table.pieces(table.columns):
+        yield Rows(pyarrow_module().table(piece.columns), table.types)
