@@ -110,7 +110,7 @@ def open_archives(files: Files, names: Sequence[str], problems: Problems, *, unp
         SourceError: An archive is damaged, or refused.
     """
     store = LocalStore(files.root)
-    numbered = len(names) > 1 and all(_NUMBERED.fullmatch(_stem(name)) for name in names)
+    numbered = all(_NUMBERED.fullmatch(_stem(name)) for name in names)
     folders = {name: "" if numbered else _stem(name) + "/" for name in names}
     return _tree(files.root, store, folders, problems, unpack=unpack, beside=files.without(set(names)))
 
@@ -163,7 +163,7 @@ class _Opened:
         kept = checked(self._list(store, path, name), folder, self._problems)
         # As in a folder: archives beside images are rather what these were unpacked from.
         inner = [] if any(map(_is_image, kept.names)) or depth == _MAX_DEPTH else list(filter(is_archive, kept.names))
-        numbered = len(inner) > 1 and all(_NUMBERED.fullmatch(_stem(each)) for each in inner)
+        numbered = all(_NUMBERED.fullmatch(_stem(each)) for each in inner)
         is_inner = np.array([bool(inner) and is_archive(each) for each in kept.names], bool)
         self._parts.append(kept.take(np.flatnonzero(~is_inner)))
         for number, each in zip(np.flatnonzero(is_inner).tolist(), inner, strict=True):

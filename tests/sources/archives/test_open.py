@@ -80,6 +80,13 @@ def test_numbered_archives_are_parts_of_one_tree(tmp_path):
     assert classes == ("cat",)
 
 
+def test_a_numbered_archive_alone_is_no_class(tmp_path):
+    write_tree(tmp_path, {"train-000000.tar": make_tar({"1.jpg": IMAGE})})
+    samples, classes = _samples(tmp_path)
+    assert [key for key, _ in samples] == ["1"]
+    assert classes is None
+
+
 @pytest.mark.parametrize("method", [0, 8])
 @pytest.mark.parametrize("inner_method", [0, 8])
 def test_a_zip_of_zips_has_a_folder_for_each(tmp_path, method, inner_method):
