@@ -1,6 +1,7 @@
 """Group images with the other files of the same stem into samples.
 
     cat/0001.jpg, cat/0001.json, cat/0001.seg.png   one sample "cat/0001", three fields
+    0001.0.jpg, 0001.1.jpg, 0001.json               one sample "0001": images that are numbered, and a label of both
 
 Decides which files make one sample, and opens none of them. A key ends at the first dot of its last component, where
 all readers of tars cut (SPEC 2.4); only where keys are renamed may it have dots, before the ending of an image.
@@ -9,12 +10,12 @@ all readers of tars cut (SPEC 2.4); only where keys are renamed may it have dots
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
-from shardpack.codecs.field_types import IMAGE_EXTENSIONS, is_image, kind_of
+from shardpack.codecs.field_types import IMAGE_EXTENSIONS, LABEL_FIELDS, is_image, is_mask, kind_of
 from shardpack.errors import SourceError
 from shardpack.format.shard_index import MAX_FIELDS
 from shardpack.sources.columns import Chosen
@@ -126,7 +127,7 @@ class _Shapes:
         return number
 
     def _add(self, fields: list[str]) -> int:
-        if IMAGE_EXTENSIONS.isdisjoint(fields) or len(set(fields)) != len(fields):
+        if not make_sample(fields) or len(set(fields)) != len(fields):
             return -1
         order = sorted(range(len(fields)), key=fields.__getitem__)
         self._codes.append([self._code_of.setdefault(fields[i], len(self._code_of)) for i in order])
@@ -154,6 +155,17 @@ class _Shapes:
         np.cumsum(counts[shape_of], out=start[1:])
         row = np.repeat(shape_start[shape_of] - start[:-1], counts[shape_of]) + np.arange(start[-1])
         return fields, start, np.repeat(first_file, counts[shape_of]) + orders[row], codes[row]
+
+
+def make_sample(fields: Collection[str]) -> bool:
+    """Return whether files of one stem are a sample, by what follows it: an image, or several and a label of them all.
+
+    The several are called 0.jpg, 1.jpg, ... without a gap. Without a label they may as well be a sample each.
+    """
+    if not IMAGE_EXTENSIONS.isdisjoint(fields):
+        return True
+    numbers = {field.partition(".")[0] for field in fields if is_image(field) and not is_mask(field)}
+    return bool(numbers) and numbers == set(map(str, range(len(numbers)))) and not LABEL_FIELDS.isdisjoint(fields)
 
 
 def _report(stem: str, names: Sequence[str], problems: Problems) -> None:

@@ -106,6 +106,26 @@ def test_dotted_keys_are_rejected_one_by_one():
     )
 
 
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        (["jpg"], True),
+        (["0.jpg", "1.png", "json"], True),
+        (["0.jpg", "1.jpg", "10.jpg", *(f"{n}.jpg" for n in range(2, 10)), "cls", "mask.png"], True),
+        (["0.jpg", "1.jpg"], False),  # cat.0.jpg, cat.1.jpg: a sample each
+        (["0.jpg", "2.jpg", "json"], False),
+        (["1.jpg", "2.jpg", "json"], False),
+        (["rgb.jpg", "json"], False),
+        (["mask.png", "json"], False),
+        (["json"], False),
+        ([], False),
+    ],
+)
+def test_numbered_images_and_a_label_are_a_sample(fields, expected):
+    names = sorted(f"d/a.{field}" for field in fields)
+    assert list(group_files(files_of(names), Problems()).keys) == ["d/a"] * expected
+
+
 def test_dotted_keys_with_rename_keys():
     tree = ["v.01.jpg", "v.01.json", "v.01.seg.png", "v.02.jpg", "v.03.txt", "w.jpg", "w.x.jpg", "z..jpg"]
     problems = Problems()

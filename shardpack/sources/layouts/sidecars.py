@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from shardpack.codecs.field_types import IMAGE_EXTENSIONS, LABEL_FIELDS
-from shardpack.sources.image_files import group_files
+from shardpack.sources.image_files import group_files, make_sample
 from shardpack.sources.layouts.layout import BY_NAME, UNLABELLED, Found, LayoutOptions
 from shardpack.sources.layouts.split_folders import split_by_folder
 from shardpack.sources.listing import Listing
@@ -44,7 +44,7 @@ def few_have_sidecars(tree: Tree) -> bool:
 
 
 def _has_sidecars(tree: Tree, folder: Folder) -> bool:
-    """Return whether a folder has an image and a label of the same stem."""
+    """Return whether a folder has an image, or several that are numbered, and a label of the same stem."""
     if not folder.num_images or LABEL_FIELDS.isdisjoint(folder.extensions):
         return False
     # The files of a stem are neighbours.
@@ -54,6 +54,6 @@ def _has_sidecars(tree: Tree, folder: Folder) -> bool:
         if other != stem:
             stem, kinds = other, set()
         kinds.add(field.lower())
-        if not kinds.isdisjoint(LABEL_FIELDS) and not kinds.isdisjoint(IMAGE_EXTENSIONS):
+        if not kinds.isdisjoint(LABEL_FIELDS) and make_sample(kinds):
             return True
     return False
