@@ -22,7 +22,8 @@ from shardpack.sources.formats.row_values import (
 )
 from shardpack.sources.label_text import texts_among
 
-KEY_COLUMNS = ("__key__", "key", "image/filename", "filename", "file_name", "image_path", "path", "image_id", "id")
+_OF_EXPORTS = "__key__"
+KEY_COLUMNS = (_OF_EXPORTS, "key", "image/filename", "filename", "file_name", "image_path", "path", "image_id", "id")
 LABEL_COLUMNS = ("label", "image/class/label", "class_label", "class_id", "fine_label", "target", "class", "cls", "y")
 MAIN_COLUMNS = ("image", "image/encoded", "jpg", "jpeg", "img", "png", "webp", "picture", "data")
 
@@ -52,7 +53,7 @@ def choose_mapping(
     columns = list(dict.fromkeys(column for row in rows for column in row))
     _check_named(options, columns)
     payloads = [column for column in columns if any(is_payload(row.get(column)) for row in rows)]
-    main = _main_column(rows, payloads)
+    main = _main_column(rows, columns, payloads)
     label = options.label_column
     if label is None and options.class_list is None:  # columns of exports are called as in the labels
         label = _first(LABEL_COLUMNS, columns)
@@ -80,10 +81,15 @@ def _first(usual: Iterable[str], columns: Sequence[str]) -> str | None:
     return next((column for column in usual if column in columns), None)
 
 
-def _main_column(rows: Sequence[Columns], payloads: Sequence[str]) -> str | None:
-    """Return the column whose payload is named by its kind alone: an image before anything else, but no mask."""
+def _main_column(rows: Sequence[Columns], columns: Sequence[str], payloads: Sequence[str]) -> str | None:
+    """Return the column whose payload is named by its kind alone: an image before anything else, but no mask.
+
+    Beside `__key__`, as exports have it, that is a column of a usual name only: the others are called like fields.
+    """
     if (usual := _first(MAIN_COLUMNS, payloads)) is not None:
         return usual
+    if _OF_EXPORTS in columns:
+        return None
     candidates = [column for column in payloads if not is_mask(f"{field_name(column)}.")]
     images = (column for column in candidates if _is_image(rows, column))
     return next(images, next(iter(candidates), None))

@@ -2,6 +2,7 @@
 
     bytes of an image, an array, sound   a field named by their first bytes: jpg
     several such columns                 the main one as above, the others with their column before: depth.png
+    such columns beside __key__          named by their column unless that is `image` or the like: exports have it so
     list of images                       0.jpg, 1.jpg, ...
     texts called annotations, captions   lists, if they are JSON of the shape of labels (`sources/label_text.py`)
     numbers, texts, lists, maps          one field json; NaN becomes null; lists of one unwrapped where all are lists

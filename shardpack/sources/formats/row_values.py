@@ -64,7 +64,7 @@ def payloads_of(name: str, value: Any, *, unwrap: bool = True, binary: bool = Fa
         extension = "npy"
     if extension is None:
         return []
-    return [(f"{name}.{extension}" if name else extension, payload)]
+    return [(extension if name in ("", extension) else f"{name}.{extension}", payload)]
 
 
 def _list_payloads(name: str, values: Sequence[Any], *, unwrap: bool, binary: bool) -> list[tuple[str, Any]]:

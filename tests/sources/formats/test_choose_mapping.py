@@ -8,7 +8,7 @@ from shardpack.errors import OptionError
 from shardpack.sources.formats.choose_mapping import choose_mapping, describe_mapping
 from shardpack.sources.formats.importer import FormatOptions
 
-JPEG = b"\xff\xd8\xff\xe0 one"
+JPEG, PNG = b"\xff\xd8\xff\xe0 one", b"\x89PNG\r\n\x1a\n two"
 
 
 def test_keys_are_chosen_only_where_they_are_safe_and_different():
@@ -42,3 +42,22 @@ def test_a_label_column_of_texts():
     assert choose_mapping([{"label": [b"cat"]}], FormatOptions()).text_label
     assert not choose_mapping([{"label": [b"cat"]}], FormatOptions(), unwrap=False).text_label
     assert not choose_mapping([{"label": JPEG}], FormatOptions()).text_label
+
+
+@pytest.mark.parametrize(
+    ("columns", "fields"),
+    [
+        (("0", "1"), {"0.jpg", "1.jpg"}),
+        (("depth", "rgb"), {"depth.jpg", "rgb.jpg"}),
+        (("image", "rgb"), {"jpg", "rgb.jpg"}),
+        (("jpg",), {"jpg"}),
+    ],
+)
+def test_images_of_exports_keep_the_names_of_their_fields(columns, fields):
+    row = {"__key__": "a", **dict.fromkeys(columns, JPEG)}
+    assert choose_mapping([row], FormatOptions()).fields(row).keys() == fields
+
+
+def test_a_field_that_is_called_as_its_bytes_are_has_one_name():
+    row = {"__key__": "a", "jpg": JPEG, "png": PNG, "npy": b"\x93NUMPY"}
+    assert choose_mapping([row], FormatOptions()).fields(row).keys() == {"jpg", "png", "npy"}
