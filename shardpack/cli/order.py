@@ -12,17 +12,14 @@ from click.core import ParameterSource
 
 import shardpack
 from shardpack.cli.command import Command
+from shardpack.cli.order_lines import drawn_lines, order_lines, print_classes, print_compared, warning_of
 from shardpack.cli.plot_file import check_plot, save_plot
 from shardpack.cli.ui import (
     access_options,
-    both_units,
     dataset_argument,
-    emit,
     generation_option,
-    is_remote,
     json_option,
     note,
-    plural,
     print_json,
     print_pairs,
     progress_bar,
@@ -32,19 +29,16 @@ from shardpack.cli.ui import (
 )
 from shardpack.dataset import Dataset
 from shardpack.inspect.class_mixing import CLASS_FROM
-from shardpack.inspect.drawn_stats import DrawnStats, drawn_path, drawn_stats
-from shardpack.inspect.order_compare import BUFFER_SAMPLES, ComparedOrder, compare_defaults, compare_orders
-from shardpack.inspect.order_stats import OrderStats, order_path, order_stats
+from shardpack.inspect.drawn_stats import drawn_path, drawn_stats
+from shardpack.inspect.order_compare import compare_defaults, compare_orders
+from shardpack.inspect.order_stats import order_path, order_stats
 from shardpack.order.options import DEFAULT_BLOCK_BYTES, SHUFFLES, WINDOW_BLOCKS_PER_RANK
 from shardpack.runtime.arrays import Integers
-from shardpack.runtime.sizes import format_bytes
 from shardpack.stream.options import Weights
 from shardpack.stream.stream import Stream
 
-SHOWN_CLASSES = 40
 _NOT_COMPARED = frozenset(("plot", "force", "partitions", "epoch", "num_samples"))
 _OF_SHUFFLES = frozenset(("window_blocks", "block_bytes", "class_from"))
-_FROM = {"key": "first folder of the key", "json": "label of the json field"}
 
 
 @click.command(
@@ -179,7 +173,7 @@ def command(
             both = {"orders": list(map(dataclasses.asdict, orders)), "ranks": list(map(dataclasses.asdict, ranks))}
             print_json({"location": ds.location, **both})
         else:
-            _print_compared(orders, ranks)
+            print_compared(orders, ranks)
         return
     stream = ds.stream(
         shuffle=shuffle,
@@ -211,9 +205,9 @@ def _show(ds: Dataset, stream: Stream, class_from: str, plot: str | None, *, as_
     if as_json:
         print_json({"location": ds.location, **dataclasses.asdict(stats), "poorly_mixed": stats.poorly_mixed})
     else:
-        print_pairs(_lines(ds, stats, class_from))
+        print_pairs(list(order_lines(ds, stats, class_from)))
     if stats.poorly_mixed:
-        note(_warning(stats), quiet=quiet)
+        note(warning_of(stats), quiet=quiet)
 
 
 def _show_drawn(ds: Dataset, stream: Stream, title: str, plot: str | None, *, as_json: bool) -> None:
@@ -223,83 +217,8 @@ def _show_drawn(ds: Dataset, stream: Stream, title: str, plot: str | None, *, as
     if as_json:
         print_json({"location": ds.location, **dataclasses.asdict(stats)})
     else:
-        print_pairs(_drawn_lines(ds, stats, title))
-        _print_classes(stats)
-
-
-def _lines(ds: Dataset, stats: OrderStats, class_from: str) -> list[tuple[str, str]]:
-    seeded = "" if stats.shuffle == "none" else f", seed {stats.seed}, epoch {stats.epoch}"
-    lines = [
-        ("location", ds.location),
-        ("samples", f"{stats.num_samples:,} in {plural(len(ds.shards), 'shard')}"),
-        ("order", f"{stats.shuffle}{seeded}, {plural(stats.partitions, 'partition')}"),
-        (
-            f"rank {stats.rank} of {stats.world_size}",
-            f"{plural(stats.rank_samples, 'sample')}, {plural(stats.steps, 'step')} of {stats.batch_size:,}",
-        ),
-        ("reads", f"{format_bytes(stats.rank_bytes)} in {plural(stats.requests, 'range')}"),
-    ]
-    if stats.blocks:
-        what = {"blocks": "block", "shards": "shard"}.get(stats.shuffle, "run")
-        lines.append(("in order of", f"{plural(stats.blocks, what)} of {format_bytes(stats.block_bytes)}"))
-    if stats.window_bytes:
-        where = "in memory" if is_remote(ds) else "in the page cache"
-        lines += [
-            ("window", f"{plural(stats.window_blocks, 'block')} over all ranks, here {both_units(stats.window_bytes)}"),
-            ("reads ahead", f"up to {both_units(stats.read_ahead_bytes)}, {where}"),
-        ]
-    lines += [
-        ("memory", both_units(stats.memory_bytes)),
-        ("neighbours", f"{stats.neighbour_distance:.2f} times as far apart as in a true shuffle"),
-        ("classes", f"{stats.num_classes:,} ({_FROM[class_from]})" if stats.num_classes else "none known"),
-    ]
-    if stats.class_mixing is not None:
-        count = plural(stats.measured_batches, "batch").replace("batchs", "batches")
-        entropy = f"{stats.class_entropy:.3f} in the mean of {count} of {stats.measured_batch_size:,}"
-        others = f"{stats.class_entropy_stored:.3f} as stored, {stats.class_entropy_shuffled:.3f} truly shuffled"
-        lines += [
-            ("class mixing", f"{stats.class_mixing:.3f} of a true shuffle's"),
-            ("class entropy", f"{entropy}; {others}"),
-        ]
-    return lines
-
-
-def _warning(stats: OrderStats) -> str:
-    remedies = ['pack with "--shuffle-seed SEED"']
-    if stats.shuffle == "blocks":
-        remedies.append(f"shuffle more blocks together (--window-blocks {4 * stats.window_blocks}; window_blocks=...)")
-        remedies.append('use shuffle="global", which costs a read per sample')
-    else:
-        remedies.append('stream with shuffle="blocks" or "global"')
-    return (
-        f"warning: batches have too few classes: their class entropy is {stats.class_mixing:.2f} of that of a true "
-        f"shuffle, as samples are stored by class; {', or '.join(remedies)}"
-    )
-
-
-def _print_compared(orders: list[ComparedOrder], ranks: list[OrderStats]) -> None:
-    emit(
-        f"{'order':15}  {'ranges':>8}  {'before the first sample':>23}  {'memory':>10}  neighbours  "
-        f"{'class mixing':>12}"
-    )
-    for order in orders:
-        name = order.order if order.order in SHUFFLES else f"webdataset {BUFFER_SAMPLES}"
-        emit(
-            f"{name:15}  {order.requests:8,}  {format_bytes(order.first_sample_bytes):>23}  "
-            f"{format_bytes(order.memory_bytes):>10}  {order.neighbour_distance:>10.3f}  {_mixing(order.class_mixing)}"
-        )
-    emit("")
-    emit("ranks  partitions  blocks mixed per rank  memory per rank  class mixing")
-    for one in ranks:
-        mixed = -(-one.window_bytes // one.block_bytes) if one.block_bytes else 0
-        emit(
-            f"{one.world_size:5}  {one.partitions:10}  {mixed:21}  {format_bytes(one.memory_bytes):>15}  "
-            f"{_mixing(one.class_mixing)}"
-        )
-
-
-def _mixing(mixing: float | None) -> str:
-    return f"{'' if mixing is None else f'{mixing:.3f}':>12}"
+        print_pairs(list(drawn_lines(ds, stats, title)))
+        print_classes(stats)
 
 
 def _shuffle_of_drawn(shuffle: str, *, compare: bool) -> str:
@@ -318,39 +237,6 @@ def _weights(text: str | None) -> Weights:
         return {str(name): weight for name, weight in json.loads(text).items()}
     except ValueError as error:
         raise click.UsageError(f'--weights {text!r} is not JSON ({error}); write {{"cat": 3, "dog": 1}}') from error
-
-
-def _drawn_lines(ds: Dataset, stats: DrawnStats, title: str) -> list[tuple[str, str]]:
-    often = f"{stats.least_repeats:,} to {stats.most_repeats:,} times"
-    return [
-        ("location", ds.location),
-        ("samples", f"{stats.num_samples:,} in {plural(len(ds.shards), 'shard')}"),
-        ("order", f"{title}, seed {stats.seed}, epoch {stats.epoch}, {plural(stats.partitions, 'partition')}"),
-        ("epoch", f"{plural(stats.epoch_samples, 'sample')}; a sample comes {often}, {stats.never_drawn:,} never"),
-        (
-            f"rank {stats.rank} of {stats.world_size}",
-            f"{plural(stats.rank_samples, 'sample')}, {plural(stats.steps, 'step')} of {stats.batch_size:,}",
-        ),
-        ("reads", f"{format_bytes(stats.rank_bytes)} in up to {plural(stats.requests, 'range')}"),
-    ]
-
-
-def _print_classes(stats: DrawnStats) -> None:
-    if not stats.classes:
-        return
-    shown = stats.classes[:SHOWN_CLASSES]
-    width = max(5, *(len(one.name) for one in shown))
-    emit("")
-    batch = f"in a batch of {stats.measured_batch_size:,} ({stats.measured_batches:,} measured)"
-    emit(f"{'class':{width}}  {'samples':>11}  {'in the epoch':>12}  {'each sample':>11}  {batch}")
-    for one in shown:
-        often = (
-            f"{one.least_repeats} to {one.most_repeats}" if one.most_repeats > one.least_repeats else one.most_repeats
-        )
-        batch = f"{one.batch_mean:.2f} ({one.batch_least} to {one.batch_most})"
-        emit(f"{one.name:{width}}  {one.samples:11,}  {one.drawn:12,}  {often:>11}  {batch}")
-    if len(stats.classes) > len(shown):
-        emit(f"... and {len(stats.classes) - len(shown):,} more; --json shows all")
 
 
 def _draw(path: str, stream: Stream, points: tuple[Integers, Integers], num_stored: int, order: str) -> None:

@@ -53,6 +53,7 @@ ELSEWHERE = {
         f"cli/{name}.py": "cli/test_editing.py"
         for name in ("append", "attach", "delete", "detach", "gc", "log", "merge", "relabel", "repair", "split")
     },
+    "cli/order_lines.py": "cli/test_order.py",  # what its command prints
     "cli/ui.py": "cli/test_terminal.py",
     "cli/plot_file.py": "cli/test_info_by.py",  # with order, the commands that plot
 }
