@@ -37,6 +37,9 @@ def pack_source(source: Packable, out: Writable, request: PackRequest, *, place:
     Raises:
         OptionError: The source is something else, or an option does not fit it.
     """
+    select = request.steps.select
+    for old, new in () if select is None else select.images_of_other_kinds():
+        request.announce(f"field {old!r} becomes {new!r}, with the same bytes; encode (--encode) makes other formats")
     if isinstance(source, (str, os.PathLike)):
         return _pack_files(source, out, request, place)
     if isinstance(source, Listable):

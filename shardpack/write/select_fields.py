@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from shardpack.codecs.field_types import SIGNATURES, is_image, kind_of
 from shardpack.errors import OptionError, SourceError
 from shardpack.format.naming import check_field
 from shardpack.sources.listing import Listing
@@ -62,6 +63,11 @@ class SelectFields:
             "fields": None if self.fields is None else list(self.fields),
             "rename_field": dict(sorted((self.renamed or {}).items())) or None,
         }
+
+    def images_of_other_kinds(self) -> list[tuple[str, str]]:
+        """Return (old name, new name) of the images that get the ending of another format, but keep their bytes."""
+        pairs = [(old, new) for old, new in (self.renamed or {}).items() if is_image(old) and is_image(new)]
+        return [(old, new) for old, new in pairs if SIGNATURES[kind_of(old)] != SIGNATURES[kind_of(new)]]
 
     def describe(self) -> Mapping[str, Any]:
         """Return the options."""

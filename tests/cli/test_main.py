@@ -31,9 +31,8 @@ def test_no_arguments_show_the_help(run):
 
 def test_commands_are_the_files_of_the_folder():
     files = {path.stem for path in Path(main_module.__file__).parent.glob("*.py")}
-    assert files - {"__init__", "command", "info_by", "main", "order_lines", "pack_options", "plot_file", "ui"} == set(
-        COMMANDS
-    )
+    shared = {"__init__", "command", "info_by", "main", "order_lines", "pack_options", "plot_file", "ui"}
+    assert files - shared == set(COMMANDS)
 
 
 @every_command

@@ -143,3 +143,13 @@ def test_a_sample_that_is_rejected_follows_on_error(tmp_path):
         shardpack.pack(source, tmp_path / "out", layout="files", fields=["jpg"])
     report = shardpack.pack(source, tmp_path / "out", layout="files", fields=["jpg"], on_error="skip")
     assert (report.num_samples, report.rejected) == (1, (("b", "it has none of the fields jpg"),))
+
+
+def test_an_image_that_gets_the_ending_of_another_format_is_told(tmp_path):
+    select = parse(**{"jpg": "png", "seg.png": "mask.png", "jpeg": "jpg", "txt": "note.txt"})
+    assert select.images_of_other_kinds() == [("jpg", "png")]
+    source = write_files(tmp_path / "source", {"a": {"jpg": b"j"}})
+    said = []
+    options = {"layout": "files", "rename_field": {"jpg": "png"}, "dry_run": True}
+    shardpack.pack(source, tmp_path / "out", announce=said.append, **options)
+    assert said[0] == "field 'jpg' becomes 'png', with the same bytes; encode (--encode) makes other formats"
