@@ -186,8 +186,9 @@ def pack(
             `jobs` + 1 shards. Default: the system's temporary folder.
         progress: Called as progress(phase, done, total) with the phases "list" (files), "check"
             (samples) and "pack" (bytes); a total of 0 is unknown.
-        announce: Called with a line that says what was found in the source and what a sample will be, and with one
-            for the files that are left out, before the first shard is written. The report has the first.
+        announce: Called, before the first shard is written, with a line that says what was found in the source and what
+            a sample will be, which the report has, too; and with lines about files that are left out, patterns that
+            match none, and images that are renamed to another format.
         compress: What is compressed with zstd. `{"shards": "zstd:3"}` writes `shard-000000.tar.zst`, which `zstd -d`
             and `tar --zstd` read, and of which single samples can be read; the caps then apply to the tars before
             compression, and the same bytes come out of the same version of libzstd only. `{"json": "zstd:9"}` stores
