@@ -55,7 +55,8 @@ class ImageConversion:
         Args:
             name: Name of the field.
             value: Its payload; or an array or PIL image, by a function of the user.
-            codec: None keeps the format of an image that is resized, or writes PNG for formats that are only read.
+            codec: None keeps the format of an image that is resized, or writes PNG for formats that are only read;
+                without a resize, it leaves the image as it is.
             counts: Gets what was done.
 
         Raises:
@@ -87,7 +88,7 @@ class ImageConversion:
         """Return (what was done, the result); no result leaves the image as it is."""
         geometry = self._geometry(still)
         same_pixels = geometry.is_unchanged and not still.is_animated
-        if same_pixels and codec is None:
+        if codec is None and (same_pixels or not (self.resize or still.is_animated)):  # nothing is asked of it
             return UNCHANGED, None
         to_jpeg = codec is not None and codec.name == "jpg"
         if still.is_jxl and to_jpeg and (same_pixels or self.resize is None):  # its orientation stays in it

@@ -80,7 +80,7 @@ def test_sizes_are_those_of_the_geometry(extension, height, width, resize, codec
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_orientation_is_applied(orientation, codec):
     payload = encoded(smooth(60, 90), orientation=orientation)
-    name, made, geometry, done = convert(payload, codec)
+    name, made, geometry, done = convert(payload, codec, None if codec else "long=999")
     upright = ImageOps.exif_transpose(decoded(payload)).convert("RGB")
     if done in {"unchanged", "kept"}:  # nothing to turn
         assert orientation == 1
@@ -90,6 +90,13 @@ def test_orientation_is_applied(orientation, codec):
     assert image.getexif().get(ORIENTATION) is None
     assert geometry.orientation == orientation
     assert psnr(image, upright) > 35
+
+
+def test_an_image_of_which_nothing_is_asked_stays_as_it_is():
+    payload = encoded(smooth(60, 90), orientation=6)
+    name, made, geometry, done = convert(payload)
+    assert (name, made, done) == ("jpg", payload, "unchanged")
+    assert geometry.is_unchanged
 
 
 def test_a_lossy_image_that_would_grow_stays():
