@@ -58,13 +58,14 @@ class FolderExporter:
         """Decide whether there are class folders; see `Exporter.prepare`."""
         roles = roles_of_image_files("folder", contents, options)
         classes = None if options.flat else contents.classes
-        if classes is not None:
+        if classes is not None and options.on_error == "raise":
             first = next(iter(contents.dataset.select(range(1)).stream(fields=roles.labels)))
             if class_of(roles.label_of(first), classes) is None:
                 raise OptionError(
                     f"the dataset has classes, but sample {first.key!r} is in none; to export without class folders, "
                     "pass flat=True (--flat)"
                 )
+        if classes is not None:
             _refuse_repeated(contents, roles, classes)
         return cls(roles, classes, options.drop)
 

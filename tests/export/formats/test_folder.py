@@ -125,6 +125,14 @@ def test_samples_without_a_class_need_flat(tmp_path):
     assert sorted(files(tmp_path / "out")) == ["a.jpg", "metadata.csv", "shardpack-classes.yaml"]
 
 
+def test_samples_without_a_class_are_left_out_if_asked_for_the_first_one_too(tmp_path):
+    samples = {"a": {"jpg": b"1", "json": {}}, "b": {"jpg": b"2", "json": {"label": 0}}, "c": {"jpg": b"3"}}
+    ds = dataset(tmp_path / "ds", samples, classes=CLASSES)
+    report = shardpack.export(ds, tmp_path / "out", to="folder", on_error="skip")
+    assert [key for key, _ in report.rejected] == ["a", "c"]
+    assert report.num_samples == 1
+
+
 def test_a_class_that_cannot_be_a_folder_is_refused(tmp_path):
     ds = dataset(tmp_path / "ds", {"a": {"jpg": b"1", "cls": 0}}, classes=["a/b"])
     with pytest.raises(ExportError, match="class 'a/b' cannot be a folder"):
