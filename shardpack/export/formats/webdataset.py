@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from shardpack.errors import OptionError
+from shardpack.errors import InvalidKeyError, OptionError
 from shardpack.export.exporter import Contents, ExportOptions, Limits, NamedBy, Note, Part
 from shardpack.export.files import path_parts
 from shardpack.export.staging import ExportFiles
@@ -44,9 +44,17 @@ class WebDatasetExporter:
         pattern = _PATTERN if options.pattern is None else options.pattern
         exporter = cls(contents.fields, pattern, _SPLIT in pattern)
         names = [exporter.name(Part(number, split, number, 9, 0, 1, 1)) for number in (7, 8) for split in ("a", "b")]
-        if len(set(names)) < (4 if exporter.per_split else 2) or not pattern.endswith(".tar"):
+        others = pattern.replace(_SPLIT, "")  # "{spilt}" would be a name, and not the split
+        if (
+            len(set(names)) < (4 if exporter.per_split else 2)
+            or not pattern.endswith(".tar")
+            or set("{}") & set(others)
+        ):
             raise _bad_pattern(pattern)
-        path_parts(names[0].removesuffix(".tar"), "tar")
+        try:
+            path_parts(names[0].removesuffix(".tar"), "tar")
+        except InvalidKeyError as error:
+            raise OptionError(f"pattern is {pattern!r}; expected names of files below the folder") from error
         return exporter
 
     @property

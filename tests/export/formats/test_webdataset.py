@@ -7,7 +7,7 @@ import tarfile
 import pytest
 
 import shardpack
-from shardpack.errors import InvalidKeyError, OptionError
+from shardpack.errors import OptionError
 from tests.export.datasets import classified, dataset, files
 
 
@@ -66,7 +66,9 @@ def test_long_names(tmp_path):
     assert tar == {f"{key}.bin": b"1"}
 
 
-@pytest.mark.parametrize("pattern", ["a.tar", "%d", "%d-%d.tar", "%s%.tar", "%(x)d.tar", "%06d.tar.gz", ""])
+@pytest.mark.parametrize(
+    "pattern", ["a.tar", "%d", "%d-%d.tar", "%s%.tar", "%(x)d.tar", "%06d.tar.gz", "{spilt}-%d.tar", ""]
+)
 def test_wrong_patterns_are_refused(pets, tmp_path, pattern):
     with pytest.raises(OptionError, match="expected a name with one number"):
         shardpack.export(pets, tmp_path / "out", to="webdataset", pattern=pattern)
@@ -74,7 +76,7 @@ def test_wrong_patterns_are_refused(pets, tmp_path, pattern):
 
 @pytest.mark.parametrize("pattern", ["../%d.tar", "/%d.tar"])
 def test_patterns_do_not_lead_outside(pets, tmp_path, pattern):
-    with pytest.raises(InvalidKeyError):
+    with pytest.raises(OptionError, match=r"pattern is '.*'; expected names of files below the folder"):
         shardpack.export(pets, tmp_path / "out", to="webdataset", pattern=pattern)
 
 
