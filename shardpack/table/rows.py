@@ -96,19 +96,24 @@ class _Labels:
                 column.extend([None] * (row - len(column)))
             column.append(value)
 
-    def finish(self, num_rows: int) -> tuple[dict[str, list[Any]], list[str | None] | None, Types]:
-        """Return the values by column, the column `more` or None, and the types of all names."""
+    def arrays(self, num_rows: int) -> tuple[dict[str, Any], Types]:
+        """Return the columns, `more` last if there is one, and the types of all names; all rows have been added."""
+        pa = pyarrow_module()
         for column in self.columns.values():
             column.extend([None] * (num_rows - len(column)))
         types = {name: type_of_values(column) for name, column in self.columns.items()}
-        if not self.more:
-            return self.columns, None, types
+        arrays = {name: arrow_column(column, types[name]) for name, column in self.columns.items()}
+        if self.more:
+            types |= {name: type_of_values([value for _, value in pairs]) for name, pairs in self.more.items()}
+            arrays[MORE] = pa.array(self._more_texts(num_rows), pa.string())
+        return arrays, types
+
+    def _more_texts(self, num_rows: int) -> list[str | None]:
         objects: list[dict[str, Any]] = [{} for _ in range(num_rows)]
         for name, pairs in self.more.items():
-            types[name] = type_of_values([value for _, value in pairs])
             for row, value in pairs:
                 objects[row][name] = value
-        return self.columns, [plain_json_text(one) if one else None for one in objects], types
+        return [plain_json_text(one) if one else None for one in objects]
 
 
 def make_rows(facts: Sequence[Facts], positions: Integers, naming: Naming) -> Rows:
@@ -122,8 +127,7 @@ def make_rows(facts: Sequence[Facts], positions: Integers, naming: Naming) -> Ro
     Raises:
         DecodeError: A label is not what its field's name says.
     """
-    pa = pyarrow_module()
-    labels, classes = _Labels(), []
+    labels, classes = _Labels(), list[str | None]()
     for row, one in enumerate(facts):
         try:
             values, name = _values_of(one.labels, naming.classes)
@@ -131,9 +135,17 @@ def make_rows(facts: Sequence[Facts], positions: Integers, naming: Naming) -> Ro
             raise DecodeError(error.args[0], key=key_text(one.key)) from error
         labels.add(row, values)
         classes.append(name)
-    columns, more, types = labels.finish(len(facts))
+    arrays, types = labels.arrays(len(facts))
+    return Rows(pyarrow_module().table({**_own_arrays(facts, positions, naming, classes), **arrays}), types)
+
+
+def _own_arrays(
+    facts: Sequence[Facts], positions: Integers, naming: Naming, classes: Sequence[str | None]
+) -> dict[str, Any]:
+    """Return the columns of `OWN`."""
+    pa = pyarrow_module()
     sizes = [one.size for one in facts]
-    own = [
+    arrays = [
         pa.array([_text(one.key) for one in facts], pa.string()),
         pa.array(positions, pa.int64()),
         split_column(positions, naming.splits),
@@ -144,10 +156,7 @@ def make_rows(facts: Sequence[Facts], positions: Integers, naming: Naming) -> Ro
         pa.array([size and (size.format or None) for size in sizes], pa.string()),
         pa.array([one.image_bytes for one in facts], pa.int64()),
     ]
-    arrays = {**dict(zip(OWN, own, strict=True)), **{n: arrow_column(v, types[n]) for n, v in columns.items()}}
-    if more is not None:
-        arrays[MORE] = pa.array(more, pa.string())
-    return Rows(pa.table(arrays), types)
+    return dict(zip(OWN, arrays, strict=True))
 
 
 def _text(key: bytes) -> str:
@@ -166,7 +175,7 @@ def split_column(positions: Integers, splits: SplitNumbers | None) -> Any:
 
 
 def _values_of(payloads: Mapping[str, Any], classes: tuple[str, ...] | None) -> tuple[dict[str, Any], str | None]:
-    """Return the values of a sample's labels by column, and its class."""
+    """Return the values of a sample's labels by column, and its class: by name, or else by its number."""
     values: dict[str, Any] = {}
     name: Any = None
     number: Any = None
@@ -187,10 +196,14 @@ def _values_of(payloads: Mapping[str, Any], classes: tuple[str, ...] | None) -> 
             values[column_name(plain, key)] = one
     if "cls" in payloads:
         values.setdefault("label", number)
+    return values, _class_of(name, number, classes)
+
+
+def _class_of(name: Any, number: Any, classes: tuple[str, ...] | None) -> str | None:
     if isinstance(name, str):
-        return values, name if name.isascii() else name.encode("utf-8", "backslashreplace").decode()
-    known = classes is not None and type(number) is int and 0 <= number < len(classes)
-    return values, classes[number] if known and classes is not None else None
+        return name if name.isascii() else name.encode("utf-8", "backslashreplace").decode()
+    is_known = classes is not None and type(number) is int and 0 <= number < len(classes)
+    return classes[number] if is_known and classes is not None else None
 
 
 def _json_of(stored_field: str, payload: Any) -> Any:
