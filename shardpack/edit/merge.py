@@ -7,16 +7,18 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from shardpack.commit.open_target import target_of
 from shardpack.commit.overwrite import check_writable
+from shardpack.commit.target import Target
 from shardpack.edit.merge_labels import RenumberedLabels
 from shardpack.edit.merge_layers import merged_layers
 from shardpack.edit.merge_plan import MergeInput, MergePlan
-from shardpack.edit.merge_run import MergedShards, MergeRun
+from shardpack.edit.merge_run import MergedShard, MergedShards, MergeRun
 from shardpack.edit.merge_table import takes_tables
 from shardpack.errors import OptionError
 from shardpack.read.open_dataset import open_shards
@@ -110,27 +112,21 @@ def merge(
         raise OptionError("merge needs two datasets or more, in a list")
     store = as_writable(out, target_storage_options)
     target = target_of(store, work_dir=work_dir)
-    inputs = [_open(each, storage_options, allow_locations) for each in datasets]
-    for each in inputs:
-        refuse_same_store([each.cache.stores.sidecars, *each.cache.stores.tars], store)
-    with storage_errors(f"write to {target.location!r}"):
-        check_writable(target, "merge", force=force)
-    plan = MergePlan(inputs, reconcile=reconcile)
-    shards = MergedShards.copied_from(plan) if copy else MergedShards.named(plan, store)
-    plan.check()
-    layers = merged_layers(plan, store, copy=copy)
-    run = MergeRun(plan, shards, layers, jobs=JOBS if jobs is None else jobs, progress=progress)
-    if any(each.manifest.table for each in inputs) and not takes_tables(plan):
-        announce(f'{target.location} has no label table; "shardpack table {target.location}" makes it')
-    for shard in shards.not_copied if copy else ():
-        announce(f"{shard.source.location}: {shard.old.name} is left out: it is not whole, and no sample of it visible")
-    if dry_run:
-        RenumberedLabels(plan, progress).check()
-    else:
-        run.write(store, target, force=force, work_dir=work_dir)
-    for each in inputs:
-        each.cache.close()
-        each.cache.stores.close()
+    with _opened(datasets, storage_options, allow_locations) as inputs:
+        for each in inputs:
+            refuse_same_store([each.cache.stores.sidecars, *each.cache.stores.tars], store)
+        with storage_errors(f"write to {target.location!r}"):
+            check_writable(target, "merge", force=force)
+        plan = MergePlan(inputs, reconcile=reconcile)
+        shards = MergedShards.copied_from(plan) if copy else MergedShards.named(plan, store)
+        plan.check()
+        layers = merged_layers(plan, store, copy=copy)
+        run = MergeRun(plan, shards, layers, jobs=JOBS if jobs is None else jobs, progress=progress)
+        _announce_losses(plan, target, shards.not_copied if copy else (), announce)
+        if dry_run:
+            RenumberedLabels(plan, progress).check()
+        else:
+            run.write(store, target, force=force, work_dir=work_dir)
     return MergeReport(
         sources=[each.location for each in inputs],
         target=target.location,
@@ -141,6 +137,27 @@ def merge(
         seconds=time.perf_counter() - began,
         dry_run=dry_run,
     )
+
+
+def _announce_losses(plan: MergePlan, target: Target, left_out: Iterable[MergedShard], announce: Announce) -> None:
+    """Tell what the merged dataset lacks: a label table, though an input has one; and tars."""
+    if any(each.manifest.table for each in plan.inputs) and not takes_tables(plan):
+        announce(f'{target.location} has no label table; "shardpack table {target.location}" makes it')
+    for shard in left_out:
+        announce(f"{shard.source.location}: {shard.old.name} is left out: it is not whole, and no sample of it visible")
+
+
+@contextmanager
+def _opened(
+    datasets: Sequence[Mergeable], options: Mapping[str, Any] | None, allow_locations: bool | Sequence[str]
+) -> Iterator[list[MergeInput]]:
+    """Yield the datasets, open; they are closed at the end."""
+    with ExitStack() as stack:
+        inputs = []
+        for dataset in datasets:
+            inputs.append(_open(dataset, options, allow_locations))
+            stack.callback(inputs[-1].cache.close)
+        yield inputs
 
 
 def _open(dataset: Any, options: Mapping[str, Any] | None, allow_locations: bool | Sequence[str]) -> MergeInput:

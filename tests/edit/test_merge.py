@@ -18,6 +18,7 @@ from shardpack.errors import (
     OutputExistsError,
     StaleIndexError,
 )
+from shardpack.read.shard_cache import ShardCache
 from shardpack.storage.memory import MemoryStore
 from tests.commit.stores import KilledError, WatchedStore, heal, kill_at
 from tests.fakes import file_contents as contents
@@ -127,6 +128,23 @@ def test_what_does_not_fit_is_refused(inputs, tmp_path):
     with pytest.raises(OptionError, match="source and target are the same"):
         shardpack.merge(inputs, inputs[0], force=True)
     assert not out.exists()
+
+
+def test_what_was_opened_is_closed_though_it_does_not_fit(inputs, tmp_path, monkeypatch):
+    closed, close = [], ShardCache.close
+
+    def counted(cache):
+        closed.append(cache)
+        close(cache)
+
+    monkeypatch.setattr(ShardCache, "close", counted)
+    with pytest.raises(DuplicateKeyError):
+        shardpack.merge([inputs[0], inputs[1], inputs[0]], tmp_path / "out")
+    assert len(closed) == 3
+    closed.clear()
+    with pytest.raises(DatasetNotFoundError):
+        shardpack.merge([inputs[0], tmp_path / "nowhere"], tmp_path / "out")
+    assert len(closed) == 1
 
 
 def test_a_dataset_is_replaced_only_by_force(inputs, tmp_path):
