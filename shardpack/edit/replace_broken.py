@@ -11,7 +11,7 @@ deleted in the new shard, too.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -28,7 +28,7 @@ from shardpack.edit.base import EditBase
 from shardpack.edit.find_keys import deleted_positions
 from shardpack.edit.layer import layer_column
 from shardpack.edit.salvage import Salvage, find_whole_samples, salvaged_parts
-from shardpack.edit.table_upkeep import next_with_table
+from shardpack.edit.table_upkeep import Next, next_with_table
 from shardpack.errors import CorruptShardError, FormatError, ShardNotFoundError
 from shardpack.format.assemble import encode_shard
 from shardpack.format.key_index import KeySegmentReader
@@ -103,34 +103,47 @@ def replace_broken(
         if transaction.complete:
             return Replaced(transaction.parent)
         base = base.of(transaction)
-        salvaged, new = list[Salvage](), list[_NewShard]()
-        for number in broken:
-            salvage = find_whole_samples(base.store, base.cache.shard_list[number].name)
-            if salvage.num_samples:
-                made = _write_whole(base, transaction, number, salvage, new)
-                new.append(made)
-                count = len(made.rows) - len(made.damaged)
-                salvage = replace(salvage, num_samples=count, damaged=made.damaged_keys)
-            salvaged.append(salvage)
-        rows = np.concatenate([np.zeros(0, np.int64), *(shard.rows for shard in new)])
-        damaged = np.concatenate([np.zeros(0, np.int64), *(shard.damaged for shard in new)])
-        make = partial(
-            next_generation,
-            base.manifest,
-            base.text,
-            shards=[shard.info for shard in new],
-            hashes=np.concatenate([np.zeros(0, np.uint64), *(shard.hashes for shard in new)]),
-            base_chain=base.chain(),
-            deleted=_deleted(base, broken, rows, damaged),
-            splits=_splits(base, rows),
-            layers=list(_layers(base, rows)),
-            edit={"command": _COMMAND, "added": len(rows)},
-            read=base.read,
-        )
+        salvaged, new = _write_all_whole(base, transaction, broken)
+        make = _next_of(base, broken, new)
         manifest, files = next_with_table(base, transaction, make, announce=announce) if keeps_table else make(table=())
         transaction.commit(manifest, files)
     written = [path for shard in new for path in (shard.info.name, shard.info.index_path)]
     return Replaced(manifest, [*written, *(name for name, _ in files)], salvaged)
+
+
+def _write_all_whole(
+    base: EditBase, transaction: EditTransaction, broken: Sequence[int]
+) -> tuple[list[Salvage], list[_NewShard]]:
+    """Return what is whole of each broken shard, and the new shards with that: those of nothing are left out."""
+    salvaged, new = list[Salvage](), list[_NewShard]()
+    for number in broken:
+        salvage = find_whole_samples(base.store, base.cache.shard_list[number].name)
+        if salvage.num_samples:
+            made = _write_whole(base, transaction, number, salvage, new)
+            new.append(made)
+            count = len(made.rows) - len(made.damaged)
+            salvage = replace(salvage, num_samples=count, damaged=made.damaged_keys)
+        salvaged.append(salvage)
+    return salvaged, new
+
+
+def _next_of(base: EditBase, broken: Sequence[int], new: Sequence[_NewShard]) -> Callable[..., Next]:
+    """Return what makes the next generation, as `next_with_table` calls it."""
+    rows = np.concatenate([np.zeros(0, np.int64), *(shard.rows for shard in new)])
+    damaged = np.concatenate([np.zeros(0, np.int64), *(shard.damaged for shard in new)])
+    return partial(
+        next_generation,
+        base.manifest,
+        base.text,
+        shards=[shard.info for shard in new],
+        hashes=np.concatenate([np.zeros(0, np.uint64), *(shard.hashes for shard in new)]),
+        base_chain=base.chain(),
+        deleted=_deleted(base, broken, rows, damaged),
+        splits=_splits(base, rows),
+        layers=list(_layers(base, rows)),
+        edit={"command": _COMMAND, "added": len(rows)},
+        read=base.read,
+    )
 
 
 def clean_up_committed(target: Target) -> None:
