@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from itertools import takewhile
+from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -111,22 +112,12 @@ def make_table(
         if transaction.complete or (base.manifest.table and not force):
             return _report(base, began, done=True)
         _refuse_empty(base)
-        if packed is not None and packed.has_all(base.cache.shard_list, base.manifest.classes):
-            jobs = 1
+        jobs = _useful_jobs(base, jobs, packed)
         with _workplace(base, transaction, work_dir) as work:
-            jobs = _default_jobs(base) if jobs is None else jobs
-            built = _build(
-                base,
-                work,
-                jobs=min(jobs, num_tasks(base.manifest.num_samples)),
-                packed=packed,
-                file_rows=file_rows,
-                progress=progress,
-            )
+            built = _build(base, work, jobs=jobs, packed=packed, file_rows=file_rows, progress=progress)
             files = named(built, generation=transaction.generation)
             for file, path in files:
-                with open(path, "rb") as written:
-                    transaction.put(file_path(file), [written.read()])
+                transaction.put(file_path(file), [Path(path).read_bytes()])
         manifest, rest = next_generation(
             base.manifest,
             base.text,
@@ -135,6 +126,13 @@ def make_table(
         )
         transaction.commit(manifest, rest)
     return _report(base, began)
+
+
+def _useful_jobs(base: EditBase, jobs: int | None, packed: PackedRows | None) -> int:
+    """Return how many jobs there is work for; `jobs` as users give it."""
+    if packed is not None and packed.has_all(base.cache.shard_list, base.manifest.classes):
+        return 1
+    return min(_default_jobs(base) if jobs is None else jobs, num_tasks(base.manifest.num_samples))
 
 
 def _default_jobs(base: EditBase) -> int:
