@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import Any
@@ -59,11 +59,17 @@ class _Header:
 
 @dataclass(frozen=True, slots=True)
 class _Pair:
-    """A file of images, and that of their labels, or None."""
+    """A file of images, that of their labels, or None, and their split."""
 
     images: str
     labels: str | None
     header: _Header
+    split: str | None
+
+    @property
+    def unit(self) -> Unit:
+        num_rows = self.header.shape[0]
+        return Unit(self.images, num_rows, num_rows * self.header.row_bytes, self.split)
 
 
 def detect(found: FoundFiles) -> bool:
@@ -79,33 +85,34 @@ def open(found: FoundFiles, options: FormatOptions) -> IdxFiles:  # noqa: A001 -
         OptionError: An option does not fit.
     """
     options.refuse(NAME, "unpickle", "key_column", "label_column")
-    pairs = [_pair(found, name) for name in _image_files(found)]
-    if not pairs:
-        raise SourceError(
-            f"no idx file of images is in {found.location!r}; expected names such as train-images-idx3-ubyte"
-        )
-    splits = ["test" if _TEST.search(pair.images.rpartition("/")[2]) else None for pair in pairs]
-    named = splits_of([pair.images for pair in pairs])
-    units = tuple(
-        Unit(pair.images, pair.header.shape[0], pair.header.shape[0] * pair.header.row_bytes, split or by_name)
-        for pair, split, by_name in zip(pairs, splits, named, strict=True)
-    )
-    places = in_split_order({unit.split for unit in units if unit.split is not None})
-    order = sorted(range(len(units)), key=lambda i: places.index(split) if (split := units[i].split) else len(places))
-    pairs, units = [pairs[i] for i in order], tuple(units[i] for i in order)
+    pairs = _pairs(found)
     used = [name for pair in pairs for name in (pair.images, pair.labels) if name is not None]
-    unlabelled = sum(pair.labels is None for pair in pairs)
-    sizes = sorted({"x".join(map(str, pair.header.shape[1:])) for pair in pairs})
-    field = options.raw or "png"
-    sentence = (
-        f"idx (MNIST): {counted_rows(units, 'image')} of {', '.join(sizes)} pixels; a sample is {field}"
-        f"{' + json (label)' if unlabelled < len(pairs) else ', without labels'}; key: row number"
-        f"{f'; {unlabelled} of {len(pairs)} files have no labels' if 0 < unlabelled < len(pairs) else ''}"
-        f"{'; EMNIST stores its images transposed, and so they are kept' if _is_emnist(pairs) else ''}"
-        f"{found.others([*used, *(f'{name}.gz' for name in used)])}"
+    return IdxFiles(
+        found,
+        pairs,
+        units=tuple(pair.unit for pair in pairs),
+        classes=options.classes or options.class_list,
+        field=options.raw or "png",
+        version=found.version_of(used, more=f"{NAME} {options.text()}"),
+        sentence=_sentence(pairs, options.raw or "png") + found.others([*used, *(f"{name}.gz" for name in used)]),
     )
-    version = found.version_of(used, more=f"{NAME} {options.text()}")
-    return IdxFiles(found, tuple(pairs), units, options.classes or options.class_list, field, version, sentence)
+
+
+def _sentence(pairs: Sequence[_Pair], field: str) -> str:
+    """Return what was found, and what a sample will be."""
+    counted = counted_rows([pair.unit for pair in pairs], "image")
+    sizes = sorted({"x".join(map(str, pair.header.shape[1:])) for pair in pairs})
+    unlabelled = sum(pair.labels is None for pair in pairs)
+    said = [
+        f"idx (MNIST): {counted} of {', '.join(sizes)} pixels",
+        f"a sample is {field}{' + json (label)' if unlabelled < len(pairs) else ', without labels'}",
+        "key: row number",
+    ]
+    if 0 < unlabelled < len(pairs):
+        said.append(f"{unlabelled} of {len(pairs)} files have no labels")
+    if any("emnist" in pair.images.lower() for pair in pairs):
+        said.append("EMNIST stores its images transposed, and so they are kept")
+    return "; ".join(said)
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,18 +165,28 @@ def _is_idx(head: bytes) -> bool:
     return head.startswith(_GZIP) or (head[:2] == b"\0\0" and head[2:3] == b"\x08" and head[3:4] in (b"\3", b"\4"))
 
 
-def _is_emnist(pairs: list[_Pair]) -> bool:
-    return any("emnist" in pair.images.lower() for pair in pairs)
+def _pairs(found: FoundFiles) -> tuple[_Pair, ...]:
+    """Return the files of images with those of their labels, in the order of their splits."""
+    names = _image_files(found)
+    if not names:
+        raise SourceError(
+            f"no idx file of images is in {found.location!r}; expected names such as train-images-idx3-ubyte"
+        )
+    splits = ("test" if _TEST.search(name.rpartition("/")[2]) else None for name in names)
+    of_names = zip(names, splits, splits_of(names), strict=True)
+    pairs = [_pair(found, name, split or by_name) for name, split, by_name in of_names]
+    order = in_split_order({pair.split for pair in pairs if pair.split is not None})
+    return tuple(sorted(pairs, key=lambda pair: len(order) if pair.split is None else order.index(pair.split)))
 
 
-def _pair(found: FoundFiles, images: str) -> _Pair:
+def _pair(found: FoundFiles, images: str, split: str | None) -> _Pair:
     labels = [name for name in _label_names(images) if _is_there(found, name)]
     header = _header(found, images)
     if header.dtype.itemsize != 1 or len(header.shape) not in (3, 4) or not 0 < header.row_bytes <= _MAX_IMAGE_BYTES:
         raise SourceError(f"expected images of bytes, got {header.dtype} of shape {header.shape}", path=images)
     if labels and (count := _header(found, labels[0]).shape[0]) != header.shape[0]:
         raise SourceError(f"{count} labels for {header.shape[0]} images; copy both files again", path=labels[0])
-    return _Pair(images, labels[0] if labels else None, header)
+    return _Pair(images, labels[0] if labels else None, header, split)
 
 
 def _label_names(images: str) -> Iterator[str]:

@@ -92,8 +92,7 @@ def _apart_from_stray(tree: Tree, paths: Sequence[str], *, asked: bool) -> Folde
     outer = "/".join(parts[0][: _common_length(parts)]) if parts else ""
     if outer not in paths or len(paths) < 3 or (asked and outer):
         return None
-    folder = tree.folders[outer]
-    stray = [name for name in tree.files.names[folder.first : folder.stop] if _is_image(name)]
+    stray = _images_in(tree, outer)
     level = split_level([part for path, part in zip(paths, parts, strict=True) if path != outer])
     splits = set() if level is None else {part[level].lower() for part in parts if len(part) > level}
     if asked and len(splits) < 2:
@@ -101,8 +100,16 @@ def _apart_from_stray(tree: Tree, paths: Sequence[str], *, asked: bool) -> Folde
     inner = folder_classes(tree.without(set(stray)), asked=asked)
     if asked:
         return None if inner is None else FolderClasses(inner.class_of, inner.misplaced | {outer})
-    names = set() if inner is None else {name for name in inner.class_of.values() if name is not None}
-    return FolderClasses(question=_about_stray(stray, names or splits)) if max(len(names), len(splits)) > 1 else None
+    classes = set() if inner is None else {name for name in inner.class_of.values() if name is not None}
+    if len(classes) < 2 and len(splits) < 2:
+        return None
+    return FolderClasses(question=_about_stray(stray, classes or splits))
+
+
+def _images_in(tree: Tree, path: str) -> list[str]:
+    """Return the images that are in a folder itself."""
+    folder = tree.folders[path]
+    return [name for name in tree.files.names[folder.first : folder.stop] if _is_image(name)]
 
 
 def _is_image(name: str) -> bool:
