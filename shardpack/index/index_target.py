@@ -24,6 +24,7 @@ from shardpack.index.find import SUFFIXES, TarSet
 from shardpack.storage.adapter import origin_of
 from shardpack.storage.locations import is_followed
 from shardpack.storage.open import Writable, as_writable, open_store, takes_objects
+from shardpack.storage.protocols import WritableStore
 from shardpack.storage.url import WEB_SCHEMES, is_url
 
 
@@ -71,31 +72,48 @@ def check_indexable(
     if tars.on_disk and location is not None:
         refuse_other_work(FolderTarget(tars.folder), "index")
     previous = _newest_generation(target, run_digest)
-    if previous is not None and (previous.manifest.deleted or previous.manifest.layers):
+    if previous is not None:
+        _refuse_to_undo(previous, target)
+        _refuse_to_leave_out(previous, tars, target)
+    if not (force or (previous is not None and previous.is_same_run)):
+        _refuse_to_replace(tars, target)
+    if os.path.isdir(target.location) and not os.access(target.location, os.W_OK):
+        raise StorageError(f'cannot write to {target.location!r}; change its permissions, or open with index="memory"')
+    return previous
+
+
+def _refuse_to_undo(previous: Generation, target: Target) -> None:
+    if previous.manifest.deleted or previous.manifest.layers:
         raise OutputExistsError(
             f"the dataset in {target.location!r} has deleted samples or layers, which indexing it again would undo; "
             'repair it with "shardpack repair"'
         )
-    known = set() if previous is None else set(previous.shards or ())
-    if left_out := sorted(known.difference(tars.names)):
-        if strange := [name for name in tars.names if name not in known and not name.endswith(SUFFIXES)]:
-            raise OutputExistsError(
-                f"{strange[0]!r} is not a tar by its name, nor one of the dataset in {target.location!r}; leave it out"
-            )
+
+
+def _refuse_to_leave_out(previous: Generation, tars: TarSet, target: Target) -> None:
+    """Raise OutputExistsError if the dataset has tars that are not to be indexed."""
+    known = set(previous.shards or ())
+    left_out = sorted(known.difference(tars.names))
+    if not left_out:
+        return
+    if strange := [name for name in tars.names if name not in known and not name.endswith(SUFFIXES)]:
         raise OutputExistsError(
-            f"the dataset in {target.location!r} has {len(left_out)} more tar(s), such as {left_out[0]!r}; "
-            f'index them all: "shardpack index --force {tars.folder}"'
+            f"{strange[0]!r} is not a tar by its name, nor one of the dataset in {target.location!r}; leave it out"
         )
-    if not (force or (previous is not None and previous.is_same_run)):
-        if has_manifest(target):
-            raise OutputExistsError(
-                f"{target.location!r} already holds {MANIFEST_PATH}; pass force=True (--force) to index its tars again"
-            )
-        for name in map(index_path, tars.names):
-            _refuse_other_file(target, name)
-    if os.path.isdir(target.location) and not os.access(target.location, os.W_OK):
-        raise StorageError(f'cannot write to {target.location!r}; change its permissions, or open with index="memory"')
-    return previous
+    raise OutputExistsError(
+        f"the dataset in {target.location!r} has {len(left_out)} more tar(s), such as {left_out[0]!r}; "
+        f'index them all: "shardpack index --force {tars.folder}"'
+    )
+
+
+def _refuse_to_replace(tars: TarSet, target: Target) -> None:
+    """Raise OutputExistsError if the target holds a dataset, or other files where indexes would go."""
+    if has_manifest(target):
+        raise OutputExistsError(
+            f"{target.location!r} already holds {MANIFEST_PATH}; pass force=True (--force) to index its tars again"
+        )
+    for name in map(index_path, tars.names):
+        _refuse_other_file(target, name)
 
 
 def _newest_generation(target: Target, run_digest: Callable[[], str]) -> Generation | None:
@@ -154,25 +172,30 @@ def place_for_indexes(
             f"tars in {tars.folder!r} cannot be found from elsewhere, as it has no URL; write the indexes beside them, "
             'or open the tars with index="memory"'
         )
-    if isinstance(out, (str, os.PathLike)) and is_url(out):
-        scheme = os.fspath(out).partition("://")[0]
-        if scheme in WEB_SCHEMES:
-            raise OptionError(f"cannot write to {os.fspath(out).partition('?')[0]!r}: a web server takes no files")
-        same_scheme = scheme == tars.folder.partition("://")[0]
-        store = open_store(out, out_options or (options if same_scheme else None))
-    else:
-        store = as_writable(out, out_options)
-    if store.folder is None:
-        if tars.on_disk:
-            raise OptionError(
-                f"tars on this disk cannot be found from {store.location!r}; write the indexes beside them, "
-                "then copy both"
-            )
-        beside = store.location == tars.folder
-        return target_of(store, needs_list=False), None if beside else _checked(tars.folder, store.location)
-    if tars.on_disk and os.path.realpath(store.folder) == os.path.realpath(tars.folder):
-        return target_of(tars.store), None
-    return target_of(store), _checked(_relative_location(tars, store.folder), store.folder)
+    store = _open_out(tars, out, options, out_options)
+    if store.folder is not None:
+        if tars.on_disk and os.path.realpath(store.folder) == os.path.realpath(tars.folder):
+            return target_of(tars.store), None
+        return target_of(store), _checked(_relative_location(tars, store.folder), store.folder)
+    if tars.on_disk:
+        raise OptionError(
+            f"tars on this disk cannot be found from {store.location!r}; write the indexes beside them, then copy both"
+        )
+    beside = store.location == tars.folder
+    return target_of(store, needs_list=False), None if beside else _checked(tars.folder, store.location)
+
+
+def _open_out(
+    tars: TarSet, out: Writable, options: Mapping[str, Any] | None, out_options: Mapping[str, Any] | None
+) -> WritableStore:
+    """Return the store that `out` names; a URL of the scheme of the tars gets their options if it has none."""
+    if not isinstance(out, (str, os.PathLike)) or not is_url(out):
+        return as_writable(out, out_options)
+    scheme = os.fspath(out).partition("://")[0]
+    if scheme in WEB_SCHEMES:
+        raise OptionError(f"cannot write to {os.fspath(out).partition('?')[0]!r}: a web server takes no files")
+    same_scheme = scheme == tars.folder.partition("://")[0]
+    return open_store(out, out_options or (options if same_scheme else None))
 
 
 def _beside(tars: TarSet) -> Target:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 import numpy as np
+import numpy.typing as npt
 
 from shardpack.codecs.arrays import encode_npy, view_npy
 from shardpack.codecs.compression import decompress, split_compression
@@ -51,15 +53,8 @@ def move_mask(
     """
     if geometry is not None and geometry.is_unchanged and codec is None:
         return field, value
-    is_payload = isinstance(value, (bytes, bytearray, memoryview))
-    if kind_of(field) == "npy" or isinstance(value, np.ndarray):
-        array, rebuilt = (view_npy(value) if is_payload else np.asarray(value)), None
-    else:
-        rebuilt = load_mask(bytes(value)) if is_payload else value
-        array = np.asarray(rebuilt)
-    if array.ndim < 2:
-        raise SourceError(f"field {field!r} is not a mask: an array of shape {array.shape}")
-    height, width = array.shape[:2]
+    mask = _Mask.of(field, value)
+    height, width = mask.pixels.shape[:2]
     if geometry is None:
         target = None if resize is None else resize.target(height, width)
         geometry = Geometry.unchanged(height, width) if target is None else Geometry(height, width, target)
@@ -70,14 +65,48 @@ def move_mask(
         )
     if geometry.is_unchanged and codec is None:
         return field, value
-    moved = geometry.move_mask(array)
-    if codec is None and (rebuilt is None or not is_payload):
-        return field, encode_npy(moved) if is_payload else moved if rebuilt is None else mask_image(moved, rebuilt)
+    moved = geometry.move_mask(mask.pixels)
+    if codec is None and (mask.image is None or not mask.is_payload):
+        return field, mask.as_it_was(moved)
     codec = codec or ImageCodec("png")
     name = field if kind_of(field) == codec.name else f"{field.removesuffix(kind_of(field))}{codec.name}"
     if codec.name == "npy":
         return name, encode_npy(moved)
-    return name, codec.encode(mask_image(moved, rebuilt))
+    return name, codec.encode(mask_image(moved, mask.image))
+
+
+@dataclass(frozen=True, slots=True)
+class _Mask:
+    """A mask as it was found.
+
+    Attributes:
+        pixels: What it holds.
+        image: The PIL image that it was, which may have a palette; None for an array.
+        is_payload: Whether it was encoded.
+    """
+
+    pixels: npt.NDArray[Any]
+    image: Any
+    is_payload: bool
+
+    @classmethod
+    def of(cls, field: str, value: Any) -> _Mask:
+        """Return the mask that a field holds: a payload, an array, or a PIL image."""
+        is_payload = isinstance(value, (bytes, bytearray, memoryview))
+        if kind_of(field) == "npy" or isinstance(value, np.ndarray):
+            pixels, image = (view_npy(value) if is_payload else np.asarray(value)), None
+        else:
+            image = load_mask(bytes(value)) if is_payload else value
+            pixels = np.asarray(image)
+        if pixels.ndim < 2:
+            raise SourceError(f"field {field!r} is not a mask: an array of shape {pixels.shape}")
+        return cls(pixels, image, is_payload)
+
+    def as_it_was(self, pixels: npt.NDArray[Any]) -> Any:
+        """Return other pixels as what this one was: npy, an array or a PIL image."""
+        if self.is_payload:
+            return encode_npy(pixels)
+        return pixels if self.image is None else mask_image(pixels, self.image)
 
 
 def move_labels(field: str, value: Any, geometry: Geometry) -> Any:
