@@ -13,7 +13,7 @@ from xxhash import xxh3_128_hexdigest
 from shardpack.edit.base import EditBase, open_base
 from shardpack.edit.find_keys import SHOWN, deleted_positions
 from shardpack.edit.report import EditReport
-from shardpack.errors import OptionError, UnknownKeyError
+from shardpack.errors import OptionError, SampleNotFoundError, UnknownKeyError
 from shardpack.format.naming import key_bytes
 from shardpack.format.next_generation import next_generation
 from shardpack.read.selection import Selection
@@ -51,10 +51,11 @@ def delete(
 
     Raises:
         UnknownKeyError: No sample has one of the keys, or it is deleted already. Nothing was deleted.
+        SampleNotFoundError: `where` is not true for any sample. Nothing was deleted.
         DatasetNotFoundError: `dataset` does not hold a dataset.
         OutputExistsError: Another edit came first, or another process is writing there. Nothing was deleted.
-        OptionError: Neither keys nor `where` are given, or both; a key is not a text; `where` is wrong, or not true
-            for any sample; or an option does not fit the location.
+        OptionError: Neither keys nor `where` are given, or both; a key is not a text; `where` is wrong; or an option
+            does not fit the location.
         MissingDependencyError: `where` needs the extra `query`.
         StorageError: The place refused; the same call continues where this one stopped.
 
@@ -135,13 +136,17 @@ def _matching(base: EditBase, where: str) -> Integers:
     """Return the stored positions of the visible samples that an expression is true for, ascending.
 
     Raises:
-        OptionError: There are none, or the expression is wrong.
+        SampleNotFoundError: There are none.
+        OptionError: The expression is wrong.
     """
     from shardpack.table.selected import select_where  # with the libraries of the extra
 
     found = select_where(Selection(base.cache, base.lookup), where)
     if not len(found):
-        raise OptionError(f"no sample of {base.location!r} matches where={where!r}; nothing was deleted")
+        raise SampleNotFoundError(
+            f"no sample of {base.location!r} matches where={where!r}; nothing was deleted, try it with "
+            '"shardpack ls --where"'
+        )
     return np.concatenate(list(found.own.pieces()))
 
 

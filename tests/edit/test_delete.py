@@ -15,6 +15,7 @@ from shardpack.errors import (
     DatasetNotFoundError,
     OptionError,
     OutputExistsError,
+    SampleNotFoundError,
     StorageError,
     UnknownKeyError,
     UnsupportedVersionError,
@@ -133,7 +134,7 @@ def test_where(tmp_path):
         assert list(ds.keys()) == list("0123")
         assert list(ds.where("size > 1").keys()) == ["2", "3"]
     assert manifest_in(tmp_path).packed_with["edit"]["where"] == "size > 3"
-    with pytest.raises(OptionError, match=r"no sample of .* matches where='size > 3'; nothing was deleted"):
+    with pytest.raises(SampleNotFoundError, match=r"no sample of .* matches where='size > 3'; nothing was deleted"):
         shardpack.delete(tmp_path, where="size > 3")
     assert shardpack.delete(tmp_path, where="true").num_samples == 0
     with pytest.raises(OptionError, match="the columns are"):
