@@ -109,14 +109,7 @@ _Call = tuple[Future[Any], Callable[..., Any], tuple[Any, ...]]
 
 
 def _serve(calls: queue.SimpleQueue[_Call | None], idle: threading.Semaphore) -> None:
-    while True:
-        try:
-            call = calls.get_nowait()
-        except queue.Empty:
-            idle.release()
-            call = calls.get()
-        if call is None:
-            break
+    while (call := calls.get()) is not None:
         future, function, arguments = call
         if future.set_running_or_notify_cancel():
             try:
@@ -124,6 +117,7 @@ def _serve(calls: queue.SimpleQueue[_Call | None], idle: threading.Semaphore) ->
             except BaseException as error:  # noqa: BLE001 - raised by `Future.result`
                 future.set_exception(error)
         del call, future, function, arguments  # release them before waiting for the next call
+        idle.release()
     calls.put(None)  # for the next thread
 
 

@@ -273,6 +273,16 @@ def test_daemon_threads_do_calls_in_order_and_at_most_so_many_at_once():
     assert not ours("daemon")
 
 
+@pytest.mark.parametrize("_", range(20))
+def test_as_many_daemon_threads_as_allowed_work_at_once_whatever_came_before(_):
+    with DaemonThreads(3, purpose="daemon") as threads:
+        for i in range(3):
+            threads.start(abs, -i).result()  # its thread may be free again, or not yet
+        together = threading.Barrier(3, timeout=LONG)
+        for future in [threads.start(together.wait) for _ in range(3)]:
+            future.result()
+
+
 def test_daemon_threads_hand_on_errors_and_cancel_what_has_not_begun():
     release = threading.Event()
 
