@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 import tempfile
 
@@ -16,10 +15,7 @@ from shardpack.storage.lock import FolderLock
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="no locks there")
 
 
-def dead_process():
-    with subprocess.Popen([sys.executable, "-c", ""]) as process:
-        process.wait()
-    return process.pid
+DEAD_PROCESS = 1 << 22  # no system numbers processes so high; the number of one that has ended may be given again
 
 
 def abandoned(parent, process):
@@ -58,7 +54,7 @@ def test_where_none_can_be_made_that_is_an_error(tmp_path, monkeypatch):
 
 
 def test_what_killed_packers_left_is_removed(tmp_path):
-    old = abandoned(tmp_path, dead_process())
+    old = abandoned(tmp_path, DEAD_PROCESS)
     scratch, lock = new_scratch(str(tmp_path))
     assert not old.exists()
     assert os.path.isdir(scratch.path)
@@ -74,7 +70,7 @@ def test_nothing_else_is_removed(tmp_path, name):
 
 def test_what_lives_is_not_removed(tmp_path):
     by_process = abandoned(tmp_path, os.getppid())
-    by_lock = abandoned(tmp_path, dead_process())
+    by_lock = abandoned(tmp_path, DEAD_PROCESS)
     with FolderLock(str(by_lock)) as worker:  # of a packer that was killed just now
         assert worker.try_acquire(shared=True)
         new_scratch(str(tmp_path))[1].release()
@@ -86,7 +82,7 @@ def test_a_link_is_not_followed(tmp_path):
     (tmp_path / "precious").mkdir()
     (tmp_path / "precious" / "file").write_bytes(b"1")
     (tmp_path / "work").mkdir()
-    (tmp_path / "work" / f"{own_prefix()}{dead_process()}-abcd").symlink_to(tmp_path / "precious")
+    (tmp_path / "work" / f"{own_prefix()}{DEAD_PROCESS}-abcd").symlink_to(tmp_path / "precious")
     new_scratch(str(tmp_path / "work"))[1].release()
     assert (tmp_path / "precious" / "file").exists()
 
