@@ -21,6 +21,7 @@ from shardpack.runtime.process_child import read_frame, write_frame
 from shardpack.runtime.progress import Advance
 
 _SECONDS_TO_DIE = 5
+_TOLD = "SHARDPACK_THREADS_PER_JOB"  # read here, in a process that starts a child of its own
 # What libraries read when they are loaded, and so before a function could tell them.
 _THREAD_VARIABLES = (
     "OMP_NUM_THREADS",
@@ -30,6 +31,7 @@ _THREAD_VARIABLES = (
     "VECLIB_MAXIMUM_THREADS",
     "NUMEXPR_NUM_THREADS",
     "OPENCV_FOR_THREADS_NUM",
+    _TOLD,
 )
 
 
@@ -45,8 +47,12 @@ class Child:
         how_it_ended: How the process ended while it was asked; empty if it did not.
     """
 
-    def __init__(self, *, threads: int = 1) -> None:
-        """Start it; BLAS, OpenMP and OpenCV compute in so many threads there."""
+    def __init__(self, *, threads: int | None = None) -> None:
+        """Start it; BLAS, OpenMP and OpenCV compute in so many threads there.
+
+        None: in as many as this process was started with, if that is a child, too, or a task of Ray; else in one.
+        """
+        threads = threads or int(os.environ.get(_TOLD, "1"))
         # The child must import from the same path, entries added by hand included, and from nowhere else:
         # "-m" would put the working directory first.
         path = [entry for entry in sys.path if isinstance(entry, str)]

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from shardpack.errors import SourceError
+from shardpack.runtime.child import thread_variables
 from shardpack.runtime.guard import Guard, Lost
 
 LIMIT = 0.1  # seconds by the clock below; also how often a guard looks at it
@@ -59,6 +60,8 @@ def work(clock, item):
             raise KeyboardInterrupt
         case "pid":
             return os.getpid()
+        case "threads":
+            return os.environ["OMP_NUM_THREADS"]
         case "slow":
             clock.advance(0.9 * LIMIT)
     return item
@@ -160,6 +163,16 @@ def test_without_a_limit_nothing_is_lost_for_time(clock):
     with Guard(work, clock, clock=clock) as guard:
         assert guard.run(["slow", "slow", 1]) == ["slow", "slow", 1]
         assert guard.run(["leave"]) == Lost(0, "ended its process, which ended with exit code 3")
+
+
+@pytest.mark.parametrize("threads", [None, 3])
+def test_it_computes_in_as_many_threads_as_the_worker_that_starts_it(clock, monkeypatch, threads):
+    for name, value in thread_variables(threads or 8).items():
+        monkeypatch.setenv(name, value)
+    if threads is None:  # this process was not started as a worker
+        monkeypatch.delenv("SHARDPACK_THREADS_PER_JOB")
+    with Guard(work, clock) as guard:
+        assert guard.run(["threads"]) == [str(threads or 1)]
 
 
 def test_what_cannot_be_sent_is_an_error():
