@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import Any, NoReturn
 
 from shardpack.errors import CorruptShardError, ObjectTooLargeError
@@ -43,6 +44,10 @@ class BaseStore:
     def get_many(self, wanted: Sequence[Ranges]) -> list[list[bytes]]:
         """Return the ranges of all objects, read one object after the other."""
         return [self.get_ranges(ranges.path, starts=ranges.starts, lengths=ranges.lengths) for ranges in wanted]
+
+    def each_part(self, path: str, edges: Sequence[int]) -> Iterator[bytes]:
+        """Yield the ranges between edges, read one by one."""
+        return (self.get_range(path, start=begin, length=end - begin) for begin, end in pairwise(edges))
 
     def get_pooled_range(self, path: str, *, start: int, length: int) -> bytes | PooledBuffer:
         """Return a range, in memory of its own."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from bisect import bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
@@ -23,6 +23,7 @@ from shardpack.storage.frame_decoder import FrameDecoder
 from shardpack.storage.protocols import Ranges, Store, Version
 
 KEPT_BYTES = 4 << 20  # a longer frame is not kept: many threads may read
+_READ_BYTES = 128 << 10  # of the file that `each_part` reads at once: they stay in the processor's caches
 
 
 class _Last(threading.local):
@@ -211,6 +212,29 @@ class FrameStore(Wrapper):
             plain = self._frame(path, frames, number, stored[plan.owner[at]].frame(number))
             results[at] = plain[start - begin : start - begin + length]
         return results
+
+    # One frame after the other
+
+    def each_part(self, path: str, edges: Sequence[int]) -> Iterator[bytes]:
+        """Yield the ranges between edges. Where they are frames, a range of the file brings several of them."""
+        frames = self._frames[path]
+        first, stop = frames.holding(edges[0], edges[-1] - edges[0])
+        if frames.gaps or frames.plain_at[first : stop + 1].tolist() != edges:
+            yield from super().each_part(path, edges)
+            return
+        stored, decode, at = frames.stored_at[first : stop + 1].tolist(), self._decoder.decode, 0
+        while at < len(edges) - 1:
+            begin = stored[at]
+            end = max(at + 1, bisect_right(stored, begin + _READ_BYTES) - 1)
+            try:
+                data = memoryview(self._base.get_range(path, start=begin, length=stored[end] - begin))
+            except CorruptShardError:  # the file is truncated: frames before that are still there
+                yield from super().each_part(path, edges[at:])
+                return
+            for number in range(at, end):
+                frame = data[stored[number] - begin : stored[number + 1] - begin]
+                yield decode(frame, edges[number + 1] - edges[number], path, stored[number])
+            at = end
 
     # What is there
 

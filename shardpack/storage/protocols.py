@@ -7,7 +7,7 @@ of a store: whatever it must know is a property here.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -108,6 +108,13 @@ class Store(RangeReader, Protocol):
 
     def get_many(self, wanted: Sequence[Ranges]) -> list[list[bytes]]:
         """Return the ranges of several objects, in the order given; the store may read them concurrently."""
+        ...
+
+    def each_part(self, path: str, edges: Sequence[int]) -> Iterator[bytes]:
+        """Yield the range from each edge to the next, all ascending, each when it is asked for. Raises as `get_range`.
+
+        The store may read several at once, as long as they stay in the processor's caches.
+        """
         ...
 
     def get_pooled_range(self, path: str, *, start: int, length: int) -> bytes | PooledBuffer:

@@ -264,4 +264,6 @@ class EpochReader:
         mean = self._input.mean_bytes
         if mean > LARGE_SAMPLE_BYTES and not self._input.is_remote:
             return max(1, 2 * CHUNK_BYTES // mean)  # as many as are planned together: they are in memory
+        if self._input.is_cut_from_frames and self._shuffle.is_sequential:
+            return limits.planned_samples  # only the frame of one of them is in memory
         return min(max(1, CHUNK_BYTES // mean), limits.part_samples)

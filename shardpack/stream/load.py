@@ -11,8 +11,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain, pairwise
+
+import numpy as np
 
 from shardpack.errors import FormatError, ShardNotFoundError
+from shardpack.read.framed_cut import cut_framed
 from shardpack.read.layered_plan import plan_layered
 from shardpack.read.layers import LayeredReader
 from shardpack.read.planned_read import PlannedReader
@@ -29,6 +33,7 @@ from shardpack.stream.stream_input import StreamInput
 
 _MAX_LOAD_BLOCKS = 4  # a load of more than this many times the usual bytes is read sample by sample
 _MAX_CUT_BYTES = 64 << 20  # of a sample that is cut from a map
+_FEW_RUNS, _MIN_RUN_SAMPLES = 4, 256  # many short runs cost more to plan than what they save
 _PROBES = 4  # samples of a chunk that tell whether the chunk is in memory
 
 
@@ -97,6 +102,8 @@ class LoadReader:
 
     def read(self, load: Load) -> Content:
         """Return what was read of a load; `release` it later. Costs one request for a block that is not in memory."""
+        if self._neighbours and self._input.is_cut_from_frames:
+            return Lazy(chain.from_iterable(self._framed(load.positions)))
         try:
             return self._in_one_buffer(load) or self._listed(load)
         except (FormatError, ShardNotFoundError):
@@ -110,6 +117,19 @@ class LoadReader:
     def read_alone(self, positions: Integers) -> Iterator[Iterable[Sample]]:
         """Yield samples that no load holds, in parts."""
         return self._alone.parts(positions, max_bytes=MAX_PART_BYTES)
+
+    def _framed(self, positions: Integers) -> Iterator[Iterable[Sample]]:
+        """Yield samples in parts, each a run of one shard that is cut out of one frame after the other."""
+        numbers = self._cache.shard_list.locate_many(positions)
+        begins_run = (np.diff(numbers, prepend=-1) != 0) | (np.diff(positions, prepend=-1) <= 0)
+        edges = [*np.flatnonzero(begins_run).tolist(), len(positions)]
+        if len(edges) > max(_FEW_RUNS, len(positions) // _MIN_RUN_SAMPLES):
+            yield from self.read_alone(positions)
+            return
+        for begin, end in pairwise(edges):
+            own, shard = positions[begin:end], self._cache.get(int(numbers[begin]))
+            samples = cut_framed(plan_read(shard, own - shard.first, self._fields), own)
+            yield chain.from_iterable(self.read_alone(own)) if samples is None else samples
 
     def _in_one_buffer(self, load: Load) -> Content | None:
         """Read a load whose samples follow one another in one shard; None if another way is better."""

@@ -15,6 +15,7 @@ from shardpack.order.positions import Positions
 from shardpack.order.view import SampleView
 from shardpack.read.layered_plan import wanted_layers
 from shardpack.read.shard_cache import ShardCache
+from shardpack.read.shard_reader import LARGE_SAMPLE_BYTES
 from shardpack.runtime.arrays import Integers
 
 _EXAMINED = 4  # compressed shards that tell what all hold
@@ -108,8 +109,24 @@ class StreamInput:
         manifest = self.cache.manifest
         if manifest.option("indexed") or not isinstance(manifest.packed_with.get("options"), dict):
             return True
-        compress = manifest.option("compress")
+        return self._is_packed_compressed
+
+    @property
+    def _is_packed_compressed(self) -> bool:
+        compress = self.cache.manifest.option("compress")
         return isinstance(compress, dict) and "shards" in compress
+
+    @cached_property
+    def is_cut_from_frames(self) -> bool:
+        """Whether samples that come as stored are best cut out of one frame after the other.
+
+        They are where shards were packed in frames, each of which holds whole samples, if these are small and local,
+        and neither verified nor edited by layers.
+        """
+        cache = self.cache
+        if self.is_remote or cache.verify or cache.manifest.layers or self.mean_bytes > LARGE_SAMPLE_BYTES:
+            return False
+        return self._is_packed_compressed and not cache.manifest.option("indexed")
 
     @property
     def prefetch_depth(self) -> int:

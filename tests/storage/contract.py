@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -55,6 +56,12 @@ class StoreContract:
         found = store.get_ranges("a.bin", starts=starts, lengths=lengths)
         assert found == [DATA[start:end] for start, end in pairs]
         assert all(type(data) is bytes for data in found)
+
+    def test_parts_come_one_after_the_other(self, store):
+        for edges in ([0, len(DATA)], [3, 1000, 1001, 2000, 3000], [*range(0, 10_001, 1000)]):
+            found = list(store.each_part("a.bin", edges))
+            assert found == [DATA[begin:end] for begin, end in pairwise(edges)]
+            assert all(type(data) is bytes for data in found)
 
     def test_names_may_hold_folders(self, store):
         assert store.get_range("sub/b.bin", start=1, length=3) == b"bbb"

@@ -119,6 +119,41 @@ def test_a_range_over_many_frames_is_one_range():
     assert store.stats.snapshot().requests == 1
 
 
+def parts_of(store, edges):
+    """Return what `each_part` yields, and the offset of the error after it, if there is one."""
+    found = []
+    try:
+        found.extend(store.each_part("a", edges))
+    except CorruptShardError as error:
+        return found, error.offset
+    return found, None
+
+
+def test_frames_one_after_the_other_are_few_ranges():
+    data = DATA * 100
+    store = store_of({"a": data})
+    edges = [*range(2000, len(data), 1000)]
+    assert parts_of(store, edges) == ([data[at : at + 1000] for at in edges[:-1]], None)
+    assert 1 < store.stats.snapshot().requests < len(edges) // 20
+    assert parts_of(store, [1500, 2500, 2600]) == ([data[1500:2500], data[2500:2600]], None)
+
+
+def test_frames_before_damage_are_there_and_the_damaged_one_is_named():
+    file, frames = compressed(DATA)
+    third = frames.stored_at[3]
+    shorter, stored = compressed(DATA[3000:3900])
+    end = third + stored.stored_at[1]
+    other = Frames(np.append(frames.stored[:4], np.uint64(end)), frames.plain[:5])  # says 1000 bytes of it
+    for damaged, known in (
+        (file[: third + 5], frames),
+        (file[:third] + bytes(len(file) - third), frames),
+        (file[:third] + shorter[: end - third], other),
+    ):
+        store = FrameStore(MemoryStore({"a": damaged}), {"a": known})
+        parts = [DATA[at : at + 1000] for at in range(0, 3000, 1000)]
+        assert parts_of(store, [*range(0, 5000, 1000)]) == (parts, third)
+
+
 def test_the_last_frame_of_each_thread_is_kept():
     store = store_of({"a": DATA, "b": DATA})
 

@@ -93,6 +93,43 @@ def test_local_samples_in_memory_are_made_when_they_are_asked_for(tmp_path):
     assert as_dicts(list(content.samples)) == expected(SAMPLES, (7, 31))
 
 
+def framed(folder):
+    """Return a folder of shards of 20 samples in frames of 5 or so, and a reader of what comes as stored."""
+    judge_module("zstandard")
+    write(folder, SAMPLES, max_shard_samples=20, compress={"shards": "zstd:1"}, frame_bytes=8192)
+    return folder, reader_of(LocalStore(folder), neighbours=True)
+
+
+@pytest.mark.parametrize(
+    "positions",
+    [range(40), range(33, 38), [*range(35, 40), 0, 1], [7, 31, 2, 2, 39, 0]],
+    ids=["all", "", "padded", "any"],
+)
+def test_local_samples_in_frames_are_cut_out_of_one_after_the_other(tmp_path, positions):
+    _, reader = framed(tmp_path / "data")
+    content = reader.read(load(RUN, *positions))
+    assert isinstance(content, Lazy)
+    assert content.held_bytes == 0
+    assert as_dicts(list(content.samples)) == expected(SAMPLES, positions)
+
+
+def test_samples_before_a_damaged_frame_are_there(tmp_path):
+    folder, reader = framed(tmp_path / "data")
+    tar = folder / "shard-000001.tar.zst"
+    data = tar.read_bytes()
+    content = reader.read(load(RUN, *range(40)))
+    ds = shardpack.open(folder)
+    frame = ds.locate(33).fields["bin"].stored
+    tar.write_bytes(data[: frame.start] + bytes(frame.length) + data[frame.start + frame.length :])
+    found = []
+    with pytest.raises(shardpack.errors.CorruptShardError, match="a zstd frame is damaged") as caught:
+        found.extend(content.samples)
+    assert (caught.value.path, caught.value.offset) == (tar.name, frame.start)
+    assert 20 < len(found) <= 33
+    assert as_dicts(found) == expected(SAMPLES, range(len(found)))
+    assert ds.locate(len(found)).fields["bin"].stored.start == frame.start
+
+
 def test_a_load_that_does_not_fit_is_not_read_until_memory_is_released():
     store = RemoteStore(FILES)
     reader = reader_of(store, memory_bytes=1)

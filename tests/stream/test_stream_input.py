@@ -67,6 +67,20 @@ def test_sizes_of_compressed_shards_are_those_in_memory():
         assert (keys == list(samples)) == (shuffle == "none")
 
 
+def test_which_samples_are_cut_out_of_frames(tmp_path):
+    judge_module("zstandard")
+    options = {"compress": {"shards": "zstd:1"}}
+    samples = {f"{i:04d}": {"txt": b"text " * 40} for i in range(30)}
+    folder = write(tmp_path / "tars", samples, **options)
+    assert shardpack.open(folder).stream_input().is_cut_from_frames
+    assert not shardpack.open(folder, verify=True).stream_input().is_cut_from_frames
+    assert not shardpack.open(write(tmp_path / "plain", samples)).stream_input().is_cut_from_frames
+    large = {"0": {"txt": b"text " * 40_000}}
+    assert not shardpack.open(write(tmp_path / "large", large, **options)).stream_input().is_cut_from_frames
+    shardpack.index(folder / "*.tar.zst", out=tmp_path / "out", jobs=1)
+    assert not shardpack.open(tmp_path / "out").stream_input().is_cut_from_frames, "samples of others may lie anyhow"
+
+
 def test_sizes_of_compressed_tars_of_others_are_those_in_memory(tmp_path):
     judge_module("zstandard")
     samples = {f"{i:04d}": {"txt": b"text " * 400} for i in range(3000)}
