@@ -18,15 +18,16 @@ if TYPE_CHECKING:
     from shardpack.codecs.crop import CenterCrop, RandomResizedCrop
     from shardpack.dataset import Dataset
     from shardpack.edit.append import AppendReport
-    from shardpack.edit.attach import LayerReport, attach, detach
+    from shardpack.edit.attach import attach
     from shardpack.edit.copy import CopyReport, copy
     from shardpack.edit.delete import delete
+    from shardpack.edit.detach import detach
     from shardpack.edit.gc import GcReport, gc
     from shardpack.edit.log import LogEntry, log
     from shardpack.edit.merge import MergeReport, merge
     from shardpack.edit.relabel import RelabelReport, relabel
     from shardpack.edit.repair import RepairReport, repair
-    from shardpack.edit.report import EditReport
+    from shardpack.edit.report import EditReport, LayerReport
     from shardpack.edit.split import SplitReport, split
     from shardpack.edit.table import table
     from shardpack.export.exporter import ExportReport
@@ -108,7 +109,7 @@ if not TYPE_CHECKING:  # to a type checker, any name would be there
             "FieldLocation": "read.sample",
             "GcReport": "edit.gc",
             "IndexReport": "index.run",
-            "LayerReport": "edit.attach",
+            "LayerReport": "edit.report",
             "Loader": "stream.loader",
             "LogEntry": "edit.log",
             "MergeReport": "edit.merge",
@@ -129,7 +130,7 @@ if not TYPE_CHECKING:  # to a type checker, any name would be there
             "attach": "edit.attach",
             "copy": "edit.copy",
             "delete": "edit.delete",
-            "detach": "edit.attach",
+            "detach": "edit.detach",
             "export": "export.run",
             "extract": "export.files",
             "gc": "edit.gc",

@@ -2,7 +2,7 @@
 
 base, report      what all edits begin with, and what they tell
 append, delete    other samples                                       (append_request, append_place, added_shards)
-relabel, attach   other labels and fields                             (new_labels; detach)
+relabel, attach   other labels and fields                             (new_labels, detach)
 split             which samples are in which named split
 table             the label table                                       (pack_table: made while packing)
 log, gc           the history, and the end of it                      (unneeded: which files go)

@@ -1,4 +1,4 @@
-"""What an edit did, or would do."""
+"""What edits did, or would do."""
 
 from __future__ import annotations
 
@@ -30,3 +30,16 @@ class EditReport:
     changed: int = 0
     seconds: float = 0.0
     dry_run: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class LayerReport(EditReport):
+    """What `attach` or `detach` did, or would do; `changed` is the number of samples that the layer has.
+
+    Attributes:
+        layer: Location of the layer, as the manifest names it.
+        fields: The fields that it gives.
+    """
+
+    layer: str = ""
+    fields: tuple[str, ...] = ()

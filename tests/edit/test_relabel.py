@@ -13,8 +13,8 @@ import tarfile
 import pytest
 
 import shardpack
-from shardpack.edit.attach import detach
 from shardpack.edit.base import open_base
+from shardpack.edit.detach import detach
 from shardpack.edit.relabel import relabel
 from shardpack.errors import (
     InvalidKeyError,
