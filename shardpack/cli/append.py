@@ -89,6 +89,11 @@ def command(source: str, dataset: str, as_json: bool, quiet: bool, classes_from:
         report = shardpack.append(source, dataset, progress=progress, announce=announce, **options)
     said = f" ({report.replaced:,} in place of old ones)" if report.replaced else ""
     print_edit(report, f"{plural(report.added, 'sample')}{said}", as_json=as_json, quiet=quiet)
+    if not (as_json or quiet) and report.new_fields and report.added < report.num_samples:
+        note(
+            f"  only these samples have {', '.join(report.new_fields)}; if all are to be alike, "
+            'give the options with which the dataset was packed ("shardpack info" shows them)'
+        )
     if not (as_json or quiet) and report.packed is not None and report.packed.rejected:
         name, reason = report.packed.rejected[0]
         note(f"  left out {plural(len(report.packed.rejected), 'sample')}, the first: {name!r}: {reason}")

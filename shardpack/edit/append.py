@@ -54,11 +54,13 @@ class AppendReport(EditReport):
     Attributes:
         replaced: How many of the added samples took the place of one with their key, which counts as deleted, too.
         new_classes: Classes that were added at the end of the dataset's list.
+        new_fields: Fields that no sample of the dataset had before.
         packed: What packing the added samples reports; None if an earlier run of this call had committed already.
     """
 
     replaced: int = 0
     new_classes: Sequence[str] = ()
+    new_fields: Sequence[str] = ()
     packed: PackReport | None = None
 
 
@@ -315,5 +317,8 @@ class _Append:
             dry_run=self._request.dry_run,
             replaced=replaced,
             new_classes=tuple(new_classes),
+            new_fields=tuple(
+                sorted(set(packed.samples_per_field).difference(self._base.manifest.fields) if packed else ())
+            ),
             packed=packed,
         )

@@ -263,6 +263,15 @@ def test_append_names_what_it_left_out(run, ds, tmp_path):
     assert "left out 1 sample, the first: 'a b.jpg'" in done.err.splitlines()[-1]
 
 
+def test_append_says_that_only_the_new_samples_have_a_field(run, ds, tmp_path):
+    source = write_files(tmp_path / "new", {"x": {"jpg": b"1", "bin": b"2"}})
+    done = run("append", source, ds, "--layout", "files", "--jobs", "1", "--json")
+    assert done.json["new_fields"] == ["jpg"]
+    source = write_files(tmp_path / "more", {"y": {"png": b"1", "jpg": b"2"}})
+    done = run("append", source, ds, "--layout", "files", "--jobs", "1")
+    assert "\n  only these samples have png; if all are to be alike, give the options with" in done.err
+
+
 def test_merge(run, ds, tmp_path):
     with shardpack.ShardWriter(tmp_path / "other") as writer:
         writer.write("x", {"bin": b"x"})
