@@ -203,17 +203,16 @@ def started(source, out, part):
 def test_parts_at_once_in_processes(tmp_path):
     source = write_files(tmp_path / "source", SAMPLES)
     shardpack.pack(source, tmp_path / "whole", **OPTIONS)
-    for attempt in range(2):
-        out = tmp_path / f"out-{attempt}"
-        parts = [started(source, out, part) for part in ("1/3", "2/3", "2/3", "3/3")]
-        ended = [(process.communicate()[1], process.returncode) for process in parts]
-        assert [code for _, code in ended] == [0] * 4, ended
-        assert contents(out) == contents(tmp_path / "whole")
+    out = tmp_path / "out"
+    parts = [started(source, out, part) for part in ("1/3", "2/3", "2/3", "3/3")]
+    ended = [(process.communicate()[1], process.returncode) for process in parts]
+    assert [code for _, code in ended] == [0] * 4, ended
+    assert contents(out) == contents(tmp_path / "whole")
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals")
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(2))
 def test_parts_at_once_that_are_killed_at_any_time(tmp_path, seed):
     """Each is started again until it ends by itself; whoever that is last has published."""
     when = random.Random(seed)
