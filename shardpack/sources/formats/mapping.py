@@ -143,7 +143,9 @@ class RowMapping:
             named = from_text(column, plain)
             one_text = self.unwrap and column == _CAPTIONS and isinstance(named, str)
             return {self.name_in_json(column): [named] if one_text else named}
-        if isinstance(plain, str) and self.classes and plain in self.classes:
+        if isinstance(plain, str) and self.classes:
+            if plain not in self.classes:
+                raise SourceError(f"label {plain!r:.60} in column {column!r} is in none of {len(self.classes)} classes")
             plain = self.classes.index(plain)
         if isinstance(plain, float) and plain.is_integer():
             plain = int(plain)

@@ -77,6 +77,11 @@ def test_labels_below_zero_mean_no_class():
         mapping.fields({"label": 1})
 
 
+def test_a_text_that_is_not_a_class_is_refused():
+    with pytest.raises(SourceError, match="label 'dog' in column 'label' is in none of 1 classes"):
+        RowMapping(label_column="label", classes=("cat",)).fields({"label": b"dog"})
+
+
 def test_class_names_become_labels_where_the_list_is_known():
     known = RowMapping(label_column="class", classes=("cat", "dog"))
     assert known.fields({"class": "dog"}) == {"json": {"label": 1, "class": "dog"}}
