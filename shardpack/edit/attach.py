@@ -75,7 +75,8 @@ def attach(
             only if it is absent.
         storage_options, allow_locations: As `open` takes them.
         progress: Called as progress("find", keys done, keys of the layer), and ("table", rows done, all).
-        announce: Called with a line if the label table is dropped, because pyarrow is not installed.
+        announce: Called with a line for each layer that is left out, as the new one has all of it; and if the label
+            table is dropped, because pyarrow is not installed.
 
     Raises:
         UnknownKeyError: The layer has keys that the dataset has not.
@@ -112,6 +113,13 @@ def attach(
         _check_layer(base, layer)
         column = _column(base, layer, progress)
         layers = with_layer(base, NewLayer(layer.location, layer.text, layer.fields), column)
+        kept = {ref.location for ref, _ in layers}
+        for ref in base.manifest.layers:
+            if ref.location not in kept:
+                announce(
+                    f"layer {ref.location!r} is left out, as the new one has all of its samples and fields; generation "
+                    f"{base.manifest.generation} still has it"
+                )
         edit = {"command": "attach", "changed": layer.manifest.num_samples, "layer": layer.location}
         make = partial(next_generation, base.manifest, base.text, layers=layers, base_chain=base.chain(), edit=edit)
         changed = of_table(layer.fields, np.flatnonzero(column))

@@ -123,6 +123,18 @@ def test_later_layers_win(dataset, captions, tmp_path):
     assert shardpack.open(dataset).manifest.layers == ()
 
 
+def test_a_layer_that_is_left_out_is_named(dataset, captions, tmp_path):
+    said = []
+    attach(dataset, captions, announce=said.append)
+    attach(dataset, captions, announce=said.append)
+    assert said == []
+    write(tmp_path / "better", {key: {"txt": "better", "npy": b"b"} for key in KEYS})
+    attach(dataset, tmp_path / "better", announce=said.append)
+    assert said == [
+        "layer '../captions' is left out, as the new one has all of its samples and fields; generation 3 still has it"
+    ]
+
+
 def test_a_layer_that_is_attached_again_takes_its_own_place(dataset, captions):
     attach(dataset, captions)
     shutil.rmtree(captions)
