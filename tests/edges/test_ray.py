@@ -9,6 +9,7 @@ import random
 import subprocess
 import sys
 import tempfile
+from contextlib import ExitStack, contextmanager
 
 import pytest
 
@@ -38,11 +39,29 @@ class Cluster:
         for line in self._process.stdout:
             if line.startswith(word):
                 return line.removeprefix(word)
-        pytest.fail("the cluster has ended")
+        raise ClusterError("the cluster has ended")
 
     def wait(self):
         self.address = self._read("ready").strip()
         return self
+
+
+class ClusterError(Exception):
+    pass
+
+
+@contextmanager
+def started(environment):
+    """Start a cluster; yield it, and end it."""
+    command = [sys.executable, str(ROOT / "tests/edges/ray_program.py")]
+    with subprocess.Popen(
+        command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            yield Cluster(process, environment).wait()
+        finally:
+            process.stdin.close()
+            process.wait(600)
 
 
 @pytest.fixture(scope="module")
@@ -64,15 +83,15 @@ def cluster(s3_server):
             **{f"AWS_{name.upper()}": given[name] for name in given if "key" in name},
         }
         environment.pop("RAY_ADDRESS", None)
-        command = [sys.executable, str(ROOT / "tests/edges/ray_program.py")]
-        with subprocess.Popen(
-            command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        ) as process:
-            try:
-                yield Cluster(process, environment).wait()
-            finally:
-                process.stdin.close()
-                process.wait(600)
+        with ExitStack() as stack:
+            for is_last in (False, False, True):  # Ray gives a node 30 s to start, which is little on a busy machine
+                try:
+                    running = stack.enter_context(started(environment))
+                    break
+                except ClusterError:
+                    if is_last:
+                        raise
+            yield running
 
 
 @pytest.fixture(scope="module")
