@@ -126,7 +126,7 @@ class Wire(asyncio.Protocol):
     async def reset(self) -> None:
         """Let the kernel deliver what was sent, then answer with RST instead of FIN."""
         sock = self.transport.get_extra_info("socket")
-        for _ in range(500):  # five seconds; a client that does not read cannot be waited for
+        for _ in range(6000):  # a minute; a client that does not read cannot be waited for
             if self.lost.done() or not (self.transport.get_write_buffer_size() or _unsent(sock)):
                 break
             await asyncio.sleep(0.01)
