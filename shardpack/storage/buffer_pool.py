@@ -119,10 +119,20 @@ class ExactBuffer:
     """
 
     def __init__(self, length: int) -> None:
-        self._file = BytesIO(bytes(length))
+        self._file = _File(bytes(length))
         self.view = self._file.getbuffer()
 
     def finish(self) -> bytes:
         """Return the bytes and release `view`."""
         self.view.release()
         return self._file.getvalue()
+
+
+class _File(BytesIO):
+    """One that may be closed before a view of it goes: the garbage collector of Python 3.13 complains of others."""
+
+    __slots__ = ()
+
+    def close(self) -> None:
+        with suppress(BufferError):
+            super().close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import mmap
 import os
+import sys
 import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 
@@ -135,6 +136,17 @@ def test_nothing_is_copied():
         tracemalloc.stop()
     assert taken[-1] == 7
     assert peak < 1.01 * length
+
+
+def test_the_garbage_collector_has_nothing_to_complain_about(monkeypatch):
+    """It may end the memory of a read that failed before the view of it."""
+    told = []
+    monkeypatch.setattr(sys, "unraisablehook", told.append)
+    cycle = [ExactBuffer(10)]
+    cycle.append(cycle)
+    del cycle
+    gc.collect()
+    assert not told
 
 
 def test_what_was_taken_is_not_written_to():
