@@ -326,16 +326,19 @@ def tars_in(folder):
 @pytest.mark.parametrize("slow", [False, True])
 def test_the_work_folder_never_holds_more_than_jobs_and_one(tmp_path, store, work_dir, jobs, slow):
     source = write_files(tmp_path / "many", {f"{i:03d}": {"jpg": bytes(50_000)} for i in range(24)})
-    counts = []
-
-    def count():
-        counts.append(len({path.name.partition(".tar")[0] for path in tars_in(work_dir)}))
-        return counts[-1]
+    counts, full = [], threading.Event()
 
     def before(_, name):
         until = time.monotonic() + 60
-        while count() <= jobs and slow and name == "shard-000001.tar" and time.monotonic() < until:
+        while slow and name.endswith(".tar") and not full.is_set() and time.monotonic() < until:
+            look()
             time.sleep(0.001)
+        look()
+
+    def look():
+        counts.append(len({path.name.partition(".tar")[0] for path in tars_in(work_dir)}))
+        if counts[-1] > jobs:
+            full.set()
 
     store.before = before
     pack(source, store, jobs=jobs, work_dir=work_dir)
