@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from shardpack.codecs.compression import MAX_DECOMPRESSED_BYTES
 from shardpack.errors import DecodeError, OptionError
+from shardpack.runtime.words import a_type
 
 Array = npt.NDArray[Any]
 _EARLIEST = (1980, 1, 1, 0, 0, 0)  # of a zip: no clock in the bytes
@@ -54,7 +55,7 @@ def _as_array(value: Any) -> Array:
     if isinstance(value, np.ma.MaskedArray):
         raise OptionError("a masked array would lose its mask; store value.filled(...), or two fields")
     if not isinstance(value, (np.ndarray, np.generic)) and not hasattr(value, "__array__"):
-        raise OptionError(f"got a {type(value).__name__}, expected an array; store numpy.asarray(value, dtype)")
+        raise OptionError(f"got {a_type(value)}, expected an array; store numpy.asarray(value, dtype)")
     array = np.asarray(value)
     dtype = array.dtype
     if dtype.hasobject:
@@ -205,7 +206,7 @@ def encode_npz(value: Any) -> bytes:
     import zipfile
 
     if not isinstance(value, Mapping):
-        raise OptionError(f"got a {type(value).__name__}, expected a dict from names to arrays")
+        raise OptionError(f"got {a_type(value)}, expected a dict from names to arrays")
     for name in value:
         if not isinstance(name, str) or not name or "\0" in name:
             raise OptionError(f"{name!r} cannot name an array; give it a text")

@@ -17,6 +17,7 @@ from shardpack.codecs.field_types import kind_of
 from shardpack.codecs.message_pack import encode_msgpack, msgpack_module
 from shardpack.codecs.zstd import zstd_versions
 from shardpack.errors import MissingDependencyError, OptionError
+from shardpack.runtime.words import a_type
 
 
 def _encode_json(value: Any) -> bytes:
@@ -80,7 +81,7 @@ def encode_field(field: str, value: Any) -> bytes:
         return bytes(value)
     plain, suffix = split_compression(field)
     if suffix == "gz":
-        raise OptionError(f"field {field!r} got {_type_of(value)}; expected bytes, or name it {plain + '.zst'!r}")
+        raise OptionError(f"field {field!r} got {a_type(value)}; expected bytes, or name it {plain + '.zst'!r}")
     try:
         payload = _encode(plain, value)
     except MissingDependencyError:
@@ -89,7 +90,7 @@ def encode_field(field: str, value: Any) -> bytes:
         reason = error.args[0] if isinstance(error, OptionError) else f"{error}; change the value"
         raise OptionError(f"field {field!r} cannot be stored: {reason}") from error
     if payload is None:
-        raise OptionError(f"field {field!r} got {_type_of(value)}; expected {_expected(plain)}")
+        raise OptionError(f"field {field!r} got {a_type(value)}; expected {_expected(plain)}")
     return payload if suffix is None else Compression().compress(payload)
 
 
@@ -117,11 +118,6 @@ def _expected(field: str) -> str:
     if kind == "txt":
         return "a str, or bytes"
     return f"bytes; values are encoded in fields {', '.join((*_ENCODERS, 'cls', 'txt', *encode_image.FORMATS))}"
-
-
-def _type_of(value: Any) -> str:
-    name = type(value).__name__
-    return f"{'an' if name[0] in 'aeiouAEIOU' else 'a'} {name}"
 
 
 def versions_for(fields: set[str]) -> dict[str, str]:

@@ -6,6 +6,7 @@ import json
 from typing import Any, NoReturn
 
 from shardpack.errors import DecodeError
+from shardpack.runtime.words import with_article
 
 # First bytes by extension. Sources: JPEG ITU-T T.81 B.1.1.3 (SOI), PNG ISO/IEC 15948 5.2,
 # GIF89a 17, WebP RFC 9649 2.4, BMP "BM", TIFF 6.0 section 2, JPEG 2000 ISO/IEC 15444-1 I.5.1,
@@ -69,7 +70,7 @@ def signature_problem(field: str, head: bytes) -> str | None:
     if _begins_like(extension, head):
         return None
     seen = next((other for other in SIGNATURES if _begins_like(other, head)), None)
-    return f"does not begin like a {extension} image" + (f", but like a {seen}" if seen else "")
+    return f"does not begin like {with_article(extension)} image" + (f", but like {with_article(seen)}" if seen else "")
 
 
 def _begins_like(extension: str, head: bytes) -> bool:

@@ -11,6 +11,7 @@ from shardpack.errors import CorruptManifestError, UnsupportedVersionError
 from shardpack.format.container import IGNORED
 from shardpack.format.layout import MANIFEST_PATH
 from shardpack.format.shard_info import MAX_COUNT
+from shardpack.runtime.words import a_type
 
 _CHECKSUM = re.compile(r"[0-9a-f]{8}", re.ASCII)
 _GENERATION = re.compile(r"[0-9]{6,18}", re.ASCII)
@@ -109,7 +110,7 @@ class ManifestObject:
 
 def shown(value: Any) -> str:
     """Return what errors say of a value: the start of it, or its type."""
-    return repr(value)[:80] if isinstance(value, (str, int, float)) else f"a {type(value).__name__}"
+    return repr(value)[:80] if isinstance(value, (str, int, float)) else f"{a_type(value)}"
 
 
 def broken_manifest(what: str) -> CorruptManifestError:

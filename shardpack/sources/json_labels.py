@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from shardpack.errors import SourceError
+from shardpack.runtime.words import a_type
 from shardpack.sources.columns import Chosen, inserted, lengths
 from shardpack.sources.listing import Listing, Payload, name_of, without
 from shardpack.sources.source import Problems
@@ -62,7 +63,7 @@ def plain_value(value: object) -> str:
         return value.isoformat()
     if isinstance(value, Decimal):
         return str(value)
-    raise TypeError(f"a {type(value).__name__}")
+    raise TypeError(f"{a_type(value)}")
 
 
 def class_number(label: object) -> int | None:

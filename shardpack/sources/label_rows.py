@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 from shardpack.codecs.field_types import parse_json
 from shardpack.errors import DecodeError, OptionError, SourceError
+from shardpack.runtime.words import a_type
 from shardpack.sources.json_labels import compact_json, plain_value
 from shardpack.sources.source import SHOWN, Problems
 from shardpack.sources.table_formats import head, records_of
@@ -127,7 +128,7 @@ def _json_rows(name: str, data: bytes, key_column: str, problems: Problems) -> I
             yield LabelRow(key, record, where)
     else:
         raise SourceError(
-            f"{name} holds a {type(value).__name__}; expected an object, key -> label, or a list of objects with keys"
+            f"{name} holds {a_type(value)}; expected an object, key -> label, or a list of objects with keys"
         )
 
 

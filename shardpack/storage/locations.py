@@ -211,7 +211,7 @@ def resolve_location(
     """
     if not is_url(home.location):
         if home.folder is None and not (allow is True or any(location == one for one in allow or ())):
-            why = f"but it has no URL: pass allow_locations=[{location!r}] if you trust it"
+            why = f"but it has no URL: pass allow_locations=[{location!r}] (--allow-locations) if you trust it"
             raise _refused(home.location, location, why, what)
         if not is_url(location):
             return os.path.normpath(os.path.join(home.folder or home.location, location))

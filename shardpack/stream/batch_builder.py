@@ -28,6 +28,7 @@ from shardpack.codecs.image_options import ImageOptions
 from shardpack.errors import DecodeError, OptionError
 from shardpack.order.permutation import derive_key
 from shardpack.read.sample import Sample
+from shardpack.runtime.words import a_type
 from shardpack.stream.options import Fields, FieldsTransform
 
 _INTO_ROWS = (ArrayDecoder, ImageDecoder)  # decode into rows of the batch, which has their memory
@@ -186,7 +187,7 @@ class BatchBuilder:
         fields["__seed__"] = derive_key(self.spec.seed, self.spec.epoch, _SEED_PURPOSE, *sample.drawn_as)
         result = transform(fields)
         if not isinstance(result, Mapping):
-            raise OptionError(f"transform gave a {type(result).__name__}, expected a dict of fields", key=sample.key)
+            raise OptionError(f"transform gave {a_type(result)}, expected a dict of fields", key=sample.key)
         return {"__key__": sample.key, **{name: value for name, value in result.items() if name != "__seed__"}}
 
     def build(self) -> dict[str, Any]:

@@ -20,6 +20,7 @@ import numpy as np
 from shardpack.errors import OptionError, SourceError
 from shardpack.runtime.cores import usable_cores
 from shardpack.runtime.processes import start_workers
+from shardpack.runtime.words import a_type
 from shardpack.write.apply_steps import Application, Made, Outcome, raise_failure
 from shardpack.write.chunk_input import BATCH_BYTES, BATCH_SAMPLES
 from shardpack.write.pack_chunk import applier_of, close_applier
@@ -184,6 +185,4 @@ def _pairs(samples: Iterable[Any]) -> Iterator[_Pair]:
         elif isinstance(sample, Mapping) and isinstance(key := getattr(sample, "key", None), str):
             yield key, sample
         else:
-            raise OptionError(
-                f"item {number} of the iterable is a {type(sample).__name__}, expected (key, fields) or a sample"
-            )
+            raise OptionError(f"item {number} of the iterable is {a_type(sample)}, expected (key, fields) or a sample")

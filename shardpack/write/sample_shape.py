@@ -13,6 +13,7 @@ from shardpack.errors import InvalidKeyError
 from shardpack.format.naming import check_field
 from shardpack.format.shard_index import check_field_names
 from shardpack.format.tar_header import BLOCK, MAX_NAME_BYTES, MAX_OCTAL_SIZE, header_length, padded
+from shardpack.runtime.words import a_type
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -79,7 +80,7 @@ def shape_of(fields: tuple[Any, ...], *, key: str) -> SampleShape:
         raise InvalidKeyError("a sample without any field; give it at least one", key=key)
     for field in fields:
         if not isinstance(field, str):
-            raise InvalidKeyError(f"field name is a {type(field).__name__}, expected a str", key=key)
+            raise InvalidKeyError(f"field name is {a_type(field)}, expected a str", key=key)
         check_field(field, key=key)
     check_field_names(fields, key=key)
     names = tuple(sorted(fields))

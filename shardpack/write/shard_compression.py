@@ -51,7 +51,10 @@ def shard_compression(compress: Mapping[str, str] | None, frame_bytes: Any = Non
     # Fields are checked by `CompressFields`.
     if not isinstance(compress, Mapping) or SHARDS not in compress:
         if frame_bytes is not None:
-            raise OptionError('frame_bytes is for compressed shards; pass compress={"shards": "zstd:3"} as well')
+            raise OptionError(
+                'frame_bytes is for compressed shards; pass compress={"shards": "zstd:3"} (--compress shards=zstd:3) '
+                "as well"
+            )
         return None
     level = Compression.parse(compress[SHARDS]).level
     if frame_bytes is None:

@@ -84,7 +84,7 @@ class ShardSeries:
         if needed > self._room and not self._limits.allow_oversized:
             raise SourceError(
                 f"sample takes {needed} bytes of a shard of {self._limits.max_bytes}; "
-                "raise max_shard_bytes, or pass allow_oversized=True",
+                "raise max_shard_bytes (--max-shard-bytes), or pass allow_oversized=True (--allow-oversized)",
                 key=key,
             )
         return Prepared(key, shape, payloads, needed)

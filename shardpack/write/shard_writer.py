@@ -24,6 +24,7 @@ from shardpack.format.split_names import split_names_problem
 from shardpack.format.splits import splits_of_shards
 from shardpack.runtime.sizes import DEFAULT_MAX_SHARD_BYTES, parse_bytes
 from shardpack.runtime.threads import Threads
+from shardpack.runtime.words import a_type
 from shardpack.storage.atomic import storage_errors
 from shardpack.storage.open import Writable
 from shardpack.write.apply_steps import Failure, Made, failure_of
@@ -204,11 +205,10 @@ class ShardWriter:
                 "write all samples from one, or open a writer for another folder after the fork"
             )
         if not isinstance(key, str):
-            raise InvalidKeyError(f"key is a {type(key).__name__}, expected a str", key=repr(key))
+            raise InvalidKeyError(f"key is {a_type(key)}, expected a str", key=repr(key))
         if not isinstance(fields, Mapping):
             raise OptionError(
-                f'the fields of a sample are a {type(fields).__name__}, expected a dict such as {{"jpg": data}} '
-                f"(key={key!r})"
+                f'the fields of a sample are {a_type(fields)}, expected a dict such as {{"jpg": data}} (key={key!r})'
             )
         if split != self._split:
             self._change_split(split)

@@ -17,6 +17,7 @@ from shardpack.errors import OptionError, SourceError
 from shardpack.format.naming import key_problem
 from shardpack.order.permutation import SAMPLE_SEED, derive_key
 from shardpack.runtime.functions import dump_function, load_function
+from shardpack.runtime.words import a_type
 from shardpack.write.callable_source import describe_callable
 from shardpack.write.transform import Counts, Fields, KeyedFields
 
@@ -132,11 +133,11 @@ def _samples(key: str, made: Any) -> Iterable[KeyedFields]:
     elif isinstance(made, (list, tuple)):
         for number, one in enumerate(made):
             if not isinstance(one, Mapping):
-                raise SourceError(f"transform returned a list with a {type(one).__name__}, expected a list of dicts")
+                raise SourceError(f"transform returned a list with {a_type(one)}, expected a list of dicts")
             yield _sample(key, f"{key}-{number}", one)
     else:
         raise SourceError(
-            f"transform returned a {type(made).__name__}, expected a dict of fields, None to drop the sample, or a "
+            f"transform returned {a_type(made)}, expected a dict of fields, None to drop the sample, or a "
             "list of dicts to make several"
         )
 
@@ -145,7 +146,7 @@ def _sample(key: str, usual_key: str, made: Mapping[str, Any]) -> KeyedFields:
     """Return a sample under its usual key, unless the function has changed it."""
     chosen = made.get(KEY, key)
     if not isinstance(chosen, str):
-        raise SourceError(f"transform returned a {type(chosen).__name__} as {KEY!r}, expected a str")
+        raise SourceError(f"transform returned {a_type(chosen)} as {KEY!r}, expected a str")
     if chosen != key and (problem := key_problem(chosen)):  # keys of the source are renamed before; these are not
         raise SourceError(
             f"transform returned the unsafe key {chosen!r} as {KEY!r}: {problem}; return printable ASCII without "

@@ -106,7 +106,7 @@ def test_what_has_an_array_is_stored_as_that():
     ("value", "says"),
     [
         ([1, 2], "got a list, expected an array; store numpy.asarray"),
-        (3, "got a int"),
+        (3, "got an int"),
         (np.array([print], object), "dtype object holds Python objects, which only pickle could store"),
         (np.zeros(1, [("a", object)]), "holds Python objects"),
         (np.ma.masked_array([1, 2], [True, False]), "would lose its mask"),
@@ -194,7 +194,7 @@ def test_npz_has_the_same_bytes_for_the_same_arrays():
 @pytest.mark.parametrize(
     ("value", "says"),
     [
-        (np.zeros(2), "got a ndarray, expected a dict from names to arrays"),
+        (np.zeros(2), "got an ndarray, expected a dict from names to arrays"),
         ({"a": [1]}, "array 'a': got a list"),
         ({"a": np.array([None])}, "array 'a': dtype object"),
         ({1: np.zeros(2)}, "1 cannot name an array"),

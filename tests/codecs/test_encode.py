@@ -105,7 +105,7 @@ def test_json_is_compact_utf8_in_the_order_given():
         ("jpg", None, "NoneType"),
         ("jpg", "photos/1.jpg", "'jpg' got a str; expected an array"),
         ("json.gz", {"a": 1}, r"'json.gz' got a dict; expected bytes, or name it 'json.zst'"),
-        ("bin", np.zeros(2), r"'bin' got a ndarray; expected bytes; values are encoded in fields json, npy, npz"),
+        ("bin", np.zeros(2), r"'bin' got an ndarray; expected bytes; values are encoded in fields json, npy, npz"),
         ("txt", 5, "'txt' got an int; expected a str, or bytes$"),
         ("npy", [1, 2], "got a list"),
     ],

@@ -171,7 +171,7 @@ def test_an_image_that_does_not_load_is_refused():
 
 
 def test_other_formats_name_the_known_ones():
-    with pytest.raises(OptionError, match=r"'tif' got a ndarray; expected bytes; values are encoded in .*png, jpg"):
+    with pytest.raises(OptionError, match=r"'tif' got an ndarray; expected bytes; values are encoded in .*png, jpg"):
         encode_field("tif", RGB)
 
 

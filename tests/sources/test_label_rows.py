@@ -102,7 +102,7 @@ def test_any_json_value_may_be_a_label(labels):
             r"2 of .*jsonl:2: expected a JSON object.*jsonl:3: not JSON",
         ),
         ("a.jsonl", '{"key": "x", "a": NaN}\n', r"a\.jsonl:1: not JSON: NaN is not a JSON number"),
-        ("a.json", "3", r"a\.json holds a int; expected an object"),
+        ("a.json", "3", r"a\.json holds an int; expected an object"),
         ("a.json", "{", r"a\.json: not JSON"),
         ("a.json", "[3]", r"a\.json\[0\]: expected an object, got int"),
         ("a.parquet", "nope", r"cannot read .*a\.parquet"),
@@ -133,7 +133,7 @@ def test_many_problems_are_counted(write):
         ({1: 2}, SourceError, "label 0: its key is 1, expected a text"),
         ([("a", 1), ("a", 1)], SourceError, "label 1: has the key 'a', as label 0 has"),
         ({"a": {"x": float("nan")}}, SourceError, "label 0: JSON cannot represent"),
-        ({"a": object()}, SourceError, "label 0: JSON cannot represent a value: a object"),
+        ({"a": object()}, SourceError, "label 0: JSON cannot represent a value: an object"),
     ],
 )
 def test_what_code_passes_is_checked(labels, error, message):

@@ -33,7 +33,7 @@ def test_payloads_come_in_the_order_of_fields():
 
 
 @pytest.mark.parametrize(
-    ("fields", "says"), [((), "without any field"), ((3,), "field name is a int"), (("A",), "unsafe field name 'A'")]
+    ("fields", "says"), [((), "without any field"), ((3,), "field name is an int"), (("A",), "unsafe field name 'A'")]
 )
 def test_wrong_fields(fields, says):
     with pytest.raises(InvalidKeyError, match=says):

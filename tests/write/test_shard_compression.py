@@ -26,7 +26,7 @@ def test_what_options_mean(compress, frame_bytes, expected):
 @pytest.mark.parametrize(
     ("compress", "frame_bytes", "reason"),
     [
-        (None, "16KiB", "frame_bytes is for compressed shards"),
+        (None, "16KiB", "--compress shards=zstd:3. as well"),
         ({"json": "zstd"}, "16KiB", "frame_bytes is for compressed shards"),
         ({"shards": "gzip"}, None, "expected zstd"),
         ({"shards": "zstd:0"}, None, "level from 1 to 22"),

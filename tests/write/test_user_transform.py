@@ -56,10 +56,10 @@ def test_what_it_returns_is_what_is_written(made, samples):
 @pytest.mark.parametrize(
     ("function", "says"),
     [
-        (lambda _: 3, "transform returned a int, expected a dict of fields"),
+        (lambda _: 3, "transform returned an int, expected a dict of fields"),
         (lambda _: "jpg", "transform returned a str"),
-        (lambda _: [3], "transform returned a list with a int"),
-        (lambda _: {"__key__": 3}, "transform returned a int as '__key__'"),
+        (lambda _: [3], "transform returned a list with an int"),
+        (lambda _: {"__key__": 3}, "transform returned an int as '__key__'"),
         (lambda _: 1 / 0, "transform raised ZeroDivisionError: division by zero"),
         (lambda _: (_ for _ in ()).throw(SystemExit(3)), "transform raised SystemExit: 3"),
         (lambda fields: fields["jpg"], "transform raised KeyError: 'jpg'"),

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from shardpack.errors import DecodeError, SourceError
+from shardpack.runtime.words import a_type
 from shardpack.sources.annotations.json_stream import stream_lists
 from shardpack.sources.json_labels import compact_json
 from shardpack.sources.label_shape import Object
@@ -320,7 +321,7 @@ def _records(path: str, data: bytes) -> Iterator[tuple[str, int, Object]]:
 def _checked(path: str, part: str, number: int, value: Any) -> Object:
     if not isinstance(value, dict):
         raise SourceError(
-            f"{path} is not a COCO file: {part}[{number}] is a {type(value).__name__}, expected an object; repair it"
+            f"{path} is not a COCO file: {part}[{number}] is {a_type(value)}, expected an object; repair it"
         )
     for name, types in _NEEDED[part].items():
         if not isinstance(value.get(name), types):

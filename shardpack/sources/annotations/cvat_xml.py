@@ -21,6 +21,7 @@ import numpy as np
 
 from shardpack.codecs.run_lengths import encode_runs
 from shardpack.errors import DecodeError
+from shardpack.runtime.words import with_article
 from shardpack.sources.annotations.plain_xml import Element, parse_elements
 from shardpack.sources.label_shape import Object, annotation, label
 
@@ -92,7 +93,7 @@ def _image(element: Element, number: int) -> CvatImage:
 def _class_of(element: Element) -> str:
     name = element.attributes.get("label")
     if not name:
-        raise DecodeError(f"a {element.tag} has no label; name its class")
+        raise DecodeError(f"{with_article(element.tag)} has no label; name its class")
     return name
 
 
@@ -127,7 +128,7 @@ def _shape(element: Element, width: int, height: int) -> Object:
         case "mask":
             return _mask(element, width, height)
     kind = f"turned {element.tag}" if turned else element.tag
-    raise DecodeError(f"a {kind} has no place in labels; draw it as a box, a polygon, points or a mask")
+    raise DecodeError(f"{with_article(kind)} has no place in labels; draw it as a box, a polygon, points or a mask")
 
 
 def _turned(left: float, top: float, right: float, bottom: float, degrees: float) -> list[float]:
@@ -161,7 +162,7 @@ def _points(element: Element) -> list[float]:
     text = element.attributes.get("points", "")
     points = [pair.split(",") for pair in text.split(";")]
     if not all(len(pair) == 2 for pair in points):
-        raise DecodeError(f"a {element.tag} has the points {text[:40]!r}, expected x,y;x,y and so on")
+        raise DecodeError(f"{with_article(element.tag)} has the points {text[:40]!r}, expected x,y;x,y and so on")
     return [_as_number(word, element.tag) for pair in points for word in pair]
 
 
@@ -169,7 +170,7 @@ def _number(element: Element, name: str, default: float | None = None) -> float:
     text = element.attributes.get(name)
     if text is None:
         if default is None:
-            raise DecodeError(f"a {element.tag} has no {name}; export it again")
+            raise DecodeError(f"{with_article(element.tag)} has no {name}; export it again")
         return default
     return _as_number(text, element.tag)
 
@@ -180,12 +181,12 @@ def _as_number(text: str, tag: str) -> float:
     except ValueError:
         value = math.nan
     if not abs(value) < 1e9:
-        raise DecodeError(f"a {tag} has {text[:40]!r} where a number was expected")
+        raise DecodeError(f"{with_article(tag)} has {text[:40]!r} where a number was expected")
     return value
 
 
 def _integer(element: Element, name: str) -> int:
     value = _number(element, name)
     if not value.is_integer() or (value < 0 and name != "z_order"):
-        raise DecodeError(f"a {element.tag} has {name} {value:g}, expected a whole number")
+        raise DecodeError(f"{with_article(element.tag)} has {name} {value:g}, expected a whole number")
     return int(value)

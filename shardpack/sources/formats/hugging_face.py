@@ -16,6 +16,7 @@ from typing import Any
 
 from shardpack.codecs.field_types import parse_json
 from shardpack.errors import DecodeError, SourceError
+from shardpack.runtime.words import a_type
 from shardpack.sources.formats.arrow import groups_of
 from shardpack.sources.formats.arrow import read as read_batch
 from shardpack.sources.formats.arrow_columns import pyarrow_module
@@ -102,7 +103,7 @@ def _json(found: FoundFiles, name: str) -> dict[str, Any]:
     except DecodeError as error:
         raise SourceError(f"{name} is damaged: {error.args[0]}; save the dataset again") from error
     if not isinstance(content, dict):
-        raise SourceError(f"{name} holds a {type(content).__name__}, expected an object; save the dataset again")
+        raise SourceError(f"{name} holds {a_type(content)}, expected an object; save the dataset again")
     return content
 
 

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from shardpack.errors import DecodeError, SourceError
+from shardpack.runtime.words import with_article
 
 _SCALARS = ("uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32", "int64", "float16", "float32", "float64")
 # Codes of dtypes and of the integers that hold a shape, as MDS writes them.
@@ -94,7 +95,7 @@ def _number(kind: Callable[[str], Any]) -> Decode:
 def _scalars(dtype: np.dtype[Any]) -> Decode:
     def decode(data: bytes) -> Any:
         if len(data) != dtype.itemsize:
-            raise DecodeError(f"{len(data)} bytes, expected {dtype.itemsize} of a {dtype}")
+            raise DecodeError(f"{len(data)} bytes, expected {dtype.itemsize} of {with_article(str(dtype))}")
         return np.frombuffer(data, dtype)[0].item()
 
     return decode

@@ -105,7 +105,7 @@ def test_masks_cover_the_same_pixels(across, down, left, top, data):
         (image('<mask label="a" rle="x" left="0" top="0" width="3" height="2"/>'), "are not numbers"),
         (image('<mask label="a" rle="6" left="0" top="0" width="1.5" height="2"/>'), "width 1.5, expected a whole"),
         (image(name=""), "image 0 has no name"),
-        (image(more='width="60"'), "a image has no height"),
+        (image(more='width="60"'), "an image has no height"),
         (
             image(
                 '<mask label="a" rle="1" left="0" top="0" width="1" height="1"/>', more='width="99999" height="9999"'

@@ -252,7 +252,7 @@ def test_without_categories(tmp_path):
         ('{"info": 1}', r"not a COCO file: expected a list 'images'; it has none of the lists"),
         ('{"images": []}', r"not a COCO file: expected a list 'annotations'; it has 'images'"),
         ('{"images": [], "annotations": {}}', r"expected a list 'annotations', got dict"),
-        ('{"images": [1], "annotations": []}', r"images\[0\] is a int, expected an object"),
+        ('{"images": [1], "annotations": []}', r"images\[0\] is an int, expected an object"),
         ('{"images": [{"id": 1}], "annotations": []}', r"images\[0\] needs a 'file_name', got None; repair it"),
         ('{"images": [{"id": [], "file_name": "1.jpg"}], "annotations": []}', r"images\[0\] needs a 'id', got \[\]"),
         ('{"images": [], "annotations": [{}]}', r"annotations\[0\] needs a 'image_id', got None"),
