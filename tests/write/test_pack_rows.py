@@ -221,6 +221,22 @@ def test_class_names_may_be_given_where_the_source_has_none(source, tmp_path):
         shardpack.pack(tmp_path / "in", tmp_path / "other", classes=["a", "b", "c"])
 
 
+def test_texts_are_numbered_alike_for_any_jobs_parts_and_splits(tmp_path):
+    for split, names in (("train", "cbaa"), ("val", "da")):
+        records = (record(number, label=name) for number, name in enumerate(names))
+        (tmp_path / "in").mkdir(exist_ok=True)
+        (tmp_path / "in" / f"{split}.tfrecord").write_bytes(b"".join(records))
+    shardpack.pack(tmp_path / "in", tmp_path / "whole", jobs=1, max_shard_samples=2)
+    for part in ("2/2", "1/2"):
+        shardpack.pack(tmp_path / "in", tmp_path / "parts", jobs=2, max_shard_samples=2, part=part)
+    assert contents(tmp_path / "parts") == contents(tmp_path / "whole")
+    shardpack.pack(tmp_path / "in", tmp_path / "val", jobs=1, split="val")
+    with shardpack.open(tmp_path / "whole") as ds, shardpack.open(tmp_path / "val") as val:
+        assert ds.classes == val.classes == ("a", "b", "c", "d")
+        assert [sample.decode("json")["label"] for sample in ds] == [2, 1, 0, 0, 3, 0]
+        assert val[0].decode("json") == {"label": 3, "class": "d"}
+
+
 def test_a_split_of_a_folder_of_images(tmp_path):
     for split in ("train", "val"):
         (tmp_path / "in" / split / "cat").mkdir(parents=True)

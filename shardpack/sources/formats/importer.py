@@ -66,7 +66,7 @@ class Importer(Protocol):
         ...
 
     def open(self, found: FoundFiles, options: FormatOptions) -> RowSource:
-        """Return the rows; reads what describes the files, and a few rows at most.
+        """Return the rows; reads what describes the files, a few rows, and columns of which all values count.
 
         Raises:
             SourceError: A file is damaged, or not of the format.

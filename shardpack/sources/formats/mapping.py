@@ -6,7 +6,7 @@
     list of images                       0.jpg, 1.jpg, ...
     texts called annotations, captions   lists, if they are JSON of the shape of labels (`sources/label_text.py`)
     numbers, texts, lists, maps          one field json; NaN becomes null; lists of one unwrapped where all are lists
-    the label column                     label in json, and class if the class names are known
+    the label column                     label in json, and class if the class names are known (`column_scan.py`)
     others called label or class         label_column, class_column: beside a label column that says something else
     arrays of two and more dimensions    npy, or png if raw pixels are wanted so
     other bytes                          a text in json if they are UTF-8, otherwise <column>.bin
@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -65,6 +65,11 @@ class RowMapping:
     raw: Raw = "npy"
     text_label: bool = False
     class_list: tuple[str, ...] | None = None
+    _number_of: Mapping[str, int] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        numbers = {name: number for number, name in enumerate(self.classes or ())}
+        object.__setattr__(self, "_number_of", numbers)
 
     def key(self, columns: Columns, number: str) -> str:
         """Return the key of a row; `number` is its row number, as text.
@@ -99,10 +104,10 @@ class RowMapping:
             if value is None:
                 continue
             payloads = self.payloads(column, value)
-            for field, payload in payloads:
-                if field in fields:
-                    raise SourceError(f"two columns would be field {field!r}; rename one of them ({column!r})")
-                fields[field] = payload
+            for name, payload in payloads:
+                if name in fields:
+                    raise SourceError(f"two columns would be field {name!r}; rename one of them ({column!r})")
+                fields[name] = payload
             if not payloads and column != self.key_column:
                 found = self._labels_of(column, value)
                 if twice := found.keys() & labels.keys():
@@ -144,9 +149,9 @@ class RowMapping:
             one_text = self.unwrap and column == _CAPTIONS and isinstance(named, str)
             return {self.name_in_json(column): [named] if one_text else named}
         if isinstance(plain, str) and self.classes:
-            if plain not in self.classes:
+            if plain not in self._number_of:
                 raise SourceError(f"label {plain!r:.60} in column {column!r} is in none of {len(self.classes)} classes")
-            plain = self.classes.index(plain)
+            plain = self._number_of[plain]
         if isinstance(plain, float) and plain.is_integer():
             plain = int(plain)
         if isinstance(plain, str):

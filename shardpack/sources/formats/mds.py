@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -12,6 +12,7 @@ from typing import Any
 
 from shardpack.errors import DecodeError, OptionError, SourceError
 from shardpack.sources.formats.choose_mapping import choose_mapping, describe_mapping
+from shardpack.sources.formats.column_scan import with_text_classes
 from shardpack.sources.formats.drawn_rows import counted_rows, drawn_units
 from shardpack.sources.formats.found_files import FoundFiles
 from shardpack.sources.formats.importer import FormatOptions
@@ -35,7 +36,7 @@ def detect(found: FoundFiles) -> bool:
 
 
 def open(found: FoundFiles, options: FormatOptions) -> MdsRows:  # noqa: A001 - the name in the protocol
-    """Return the rows; reads indexes, and a few samples.
+    """Return the rows; reads indexes, and a few samples; all where texts are the labels, which are the classes then.
 
     Raises:
         SourceError: An index or a shard is damaged, or a column is pickled.
@@ -67,6 +68,7 @@ def open(found: FoundFiles, options: FormatOptions) -> MdsRows:  # noqa: A001 - 
                 drawn.append(reader.values(data))
                 splits.append(units[unit].split)
     mapping = choose_mapping(drawn, options, unwrap=False, splits=splits)
+    mapping = with_text_classes(mapping, partial(_values_of, found, shards))
     sentence = (
         f"MDS: {counted_rows(units, 'sample')} in {len(shards):,} shard{'s' * (len(shards) > 1)}; "
         f"a sample is {describe_mapping(mapping, drawn)}{found.others([*names, *indexes])}"
@@ -96,6 +98,15 @@ class MdsRows(MappedRows):
         reader = MdsReader(self.found.store, shard)
         for number, data in reader.samples(first, shard.num_samples if stop is None else stop):
             yield self.maker.row(unit, number, f"{shard.name}, sample {number}", partial(reader.values, data))
+
+
+def _values_of(found: FoundFiles, shards: Sequence[MdsShard], column: str) -> Iterator[Any]:
+    """Yield the values of a column in all samples; damaged samples are passed over."""
+    for shard in shards:
+        reader = MdsReader(found.store, shard)
+        for _, data in reader.samples(0, shard.num_samples):
+            with suppress(DecodeError):
+                yield reader.values(data).get(column)
 
 
 def _listed(found: FoundFiles, index: str) -> Iterator[MdsShard]:

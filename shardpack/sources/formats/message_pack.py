@@ -5,7 +5,7 @@ Extension types and what is larger than `MAX_OBJECT_BYTES` are refused.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -15,6 +15,7 @@ from shardpack.codecs.message_pack import msgpack_module
 from shardpack.errors import DecodeError, SourceError
 from shardpack.sources.formats.byte_stream import read_pieces
 from shardpack.sources.formats.choose_mapping import choose_mapping, describe_mapping
+from shardpack.sources.formats.column_scan import with_text_classes
 from shardpack.sources.formats.drawn_rows import counted_rows, drawn_units
 from shardpack.sources.formats.found_files import FoundFiles
 from shardpack.sources.formats.importer import FormatOptions
@@ -37,7 +38,7 @@ def detect(found: FoundFiles) -> bool:
 
 
 def open(found: FoundFiles, options: FormatOptions) -> MessagePackRows:  # noqa: A001 - the name in the protocol
-    """Return the maps; reads a few of them.
+    """Return the maps; reads a few of them, and all where texts are the labels: these are its classes.
 
     Raises:
         SourceError: A file does not begin with a map or an array of maps.
@@ -54,6 +55,7 @@ def open(found: FoundFiles, options: FormatOptions) -> MessagePackRows:  # noqa:
     for unit in drawn_units(len(units)):
         drawn += (_checked(value) for value in islice(_objects(found, names[unit]), _DRAWN_ROWS))
     mapping = choose_mapping(drawn, options, unwrap=False)
+    mapping = with_text_classes(mapping, partial(_values_of, found, names))
     sentence = (
         f"MessagePack: {counted_rows(units, 'map')} in {len(names):,} file{'s' * (len(names) > 1)}; "
         f"a sample is {describe_mapping(mapping, drawn)}{found.others(names)}"
@@ -80,6 +82,12 @@ class MessagePackRows(MappedRows):
         file = self.units[unit].name
         for number, value in islice(enumerate(_objects(self.found, file)), first, stop):
             yield self.maker.row(unit, number, f"{file}, map {number}", partial(_checked, value))
+
+
+def _values_of(found: FoundFiles, names: Sequence[str], column: str) -> Iterator[Any]:
+    """Yield the values of a column in all maps of some files."""
+    for name in names:
+        yield from (value.get(column) for value in _objects(found, name) if isinstance(value, dict))
 
 
 def _objects(found: FoundFiles, name: str) -> Iterator[Any]:

@@ -6,14 +6,16 @@ Units are runs of the first axis, or runs of files.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from shardpack.errors import SourceError
+from shardpack.errors import ShardpackError, SourceError
 from shardpack.sources.formats.array_file import StoredArray, list_arrays, read_array, read_rows
 from shardpack.sources.formats.array_layout import along_first_axis, columns_of, is_a_sample_each
 from shardpack.sources.formats.choose_mapping import choose_mapping, describe_mapping
+from shardpack.sources.formats.column_scan import with_text_classes
 from shardpack.sources.formats.drawn_rows import counted_rows, drawn_units
 from shardpack.sources.formats.found_files import FoundFiles
 from shardpack.sources.formats.importer import FormatOptions
@@ -60,7 +62,7 @@ def detect(found: FoundFiles) -> bool:
 def open(  # noqa: A001 - the name in the protocol
     found: FoundFiles, options: FormatOptions, *, run_bytes: int = RUN_BYTES
 ) -> ArrayRows:
-    """Return the rows; reads headers of arrays, and a few rows.
+    """Return the rows; reads headers of arrays, a few rows, and all labels that are texts: these are the classes.
 
     Raises:
         SourceError: A file is damaged, or an array holds Python objects.
@@ -75,7 +77,7 @@ def open(  # noqa: A001 - the name in the protocol
         raise SourceError(f"the arrays in {found.location!r} are empty; name others")
     runs, units = zip(*planned, strict=True)
     drawn = [columns for unit in drawn_units(len(units)) for columns in _some_columns(found, runs[unit])]
-    mapping = choose_mapping(drawn, options)
+    mapping = with_text_classes(choose_mapping(drawn, options), partial(_values_of, found, runs))
     noun = "row" if isinstance(runs[0], _Along) else "sample"
     sentence = (
         f"NumPy: {counted_rows(units, noun)} in {len(names):,} file{'s' * (len(names) > 1)}; "
@@ -192,6 +194,17 @@ def _together(found: FoundFiles, run: _Files, row: int) -> Columns:
     for column, of in columns_of(list(arrays)).items():
         columns[of if column in columns else column] = read_array(found.store, arrays[of])
     return columns
+
+
+def _values_of(found: FoundFiles, runs: Sequence[_Run], column: str) -> Iterator[Any]:
+    """Yield the values of a column in all samples; of files that are a sample, damaged ones are passed over."""
+    for run in runs:
+        if isinstance(run, _Files):
+            for row in range(len(run.arrays or run.names)):
+                with suppress(ShardpackError):
+                    yield _together(found, run, row).get(column)
+        elif run.first == 0 and (array := dict(run.columns).get(column)) is not None:  # once for all runs of an array
+            yield from read_rows(found.store, array, 0, array.shape[0])
 
 
 def _given(columns: Columns) -> Columns:

@@ -137,7 +137,9 @@ def _inner(value: Any) -> Any:
 
 
 def is_text(value: Any, *, unwrap: bool) -> bool:
-    """Return whether a value is a text, or bytes, or with `unwrap` a list of one such value."""
+    """Return whether a value is a text, or bytes, alone in an array, or with `unwrap` in a list of one."""
+    if isinstance(value, np.ndarray) and value.size == 1 and (unwrap or not value.ndim):
+        value = value.item()
     while unwrap and isinstance(value, (list, tuple)) and len(value) == 1:
         value = value[0]
     return isinstance(value, str) or is_bytes(value)

@@ -7,16 +7,18 @@ the whole file. Class names are those of TFDS: `<feature>.labels.txt` beside the
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from contextlib import closing
+from collections.abc import Iterator, Sequence
+from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
+from typing import Any
 
 from shardpack.errors import DecodeError, SourceError
 from shardpack.runtime.threads import ordered_map
 from shardpack.sources.formats.byte_stream import ByteStream, RangeStream, inflate, read_pieces
 from shardpack.sources.formats.choose_mapping import choose_mapping, describe_mapping
+from shardpack.sources.formats.column_scan import with_text_classes
 from shardpack.sources.formats.drawn_rows import counted_rows, drawn_units
 from shardpack.sources.formats.example import decode_example
 from shardpack.sources.formats.found_files import FoundFiles
@@ -65,6 +67,8 @@ def open(  # noqa: A001 - the name in the protocol
 ) -> TFRecords:
     """Return the records; reads the lengths of records of uncompressed files on disk, and a few records.
 
+    All records are read where texts are the labels, and no file names the classes: these texts are.
+
     Raises:
         SourceError: A file is damaged, or holds something else.
         OptionError: An option does not fit.
@@ -90,6 +94,7 @@ def open(  # noqa: A001 - the name in the protocol
     labels = found.matching(named.lower())
     if labels:
         mapping = choose_mapping(drawn, options, classes=_class_names(found, labels[0]), splits=of_rows)
+    mapping = with_text_classes(mapping, partial(_values_of, found, runs))
     sentence = (
         f"TFRecord: {counted_rows(units, 'record')} in {len(names):,} file{'s' * (len(names) > 1)}; "
         f"a sample is {describe_mapping(mapping, drawn)}"
@@ -182,6 +187,14 @@ def _first_rows(found: FoundFiles, run: _Run) -> list[Columns]:
                     f"its records hold something else than tf.train.Example: {error}", path=run.name, offset=offset
                 ) from error
     return rows
+
+
+def _values_of(found: FoundFiles, runs: Sequence[_Run], column: str) -> Iterator[Any]:
+    """Yield the values of a feature in all records; damaged records are passed over."""
+    for run in runs:
+        for _, data in read_records(_stream(found, run), name=run.name, first=run.first):
+            with suppress(DecodeError):
+                yield None if data is None else _columns(data).get(column)
 
 
 def _tfds_split(name: str) -> str | None:

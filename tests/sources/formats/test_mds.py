@@ -86,3 +86,18 @@ def test_damage():
     files = {"shard.00000.mds": shard_of([(b"a", 1), (b"bb", 2)], CONFIG), "index.json": index_of(entry())}
     survives("mds", files, "shard.00000.mds")
     survives("mds", files, "index.json")
+
+
+def test_texts_in_the_label_column_are_classes(tmp_path):
+    config = {**CONFIG, "column_names": ["label", "n"]}
+    texts = (b"wolf", b"ant", b"ant", b"ant", b"ant", b"bee", b"\xff")
+    shard = shard_of([(text, number) for number, text in enumerate(texts)], config)
+    (tmp_path / "shard.00000.mds").write_bytes(shard)
+    (tmp_path / "index.json").write_bytes(index_of(entry(samples=len(texts))))
+    source = opened(tmp_path, "mds")
+    assert source.classes == ("ant", "bee", "wolf")
+    *rows, bad = all_rows(source)
+    assert rows[0].fields["json"] == {"label": 2, "class": "wolf", "n": 0}
+    assert rows[5].fields["json"] == {"label": 1, "class": "bee", "n": 5}
+    assert "not UTF-8" in bad.reason
+    survives("mds", {"shard.00000.mds": shard, "index.json": index_of(entry(samples=len(texts)))}, "shard.00000.mds")

@@ -60,3 +60,28 @@ def test_cut_short_anywhere(tmp_path, data):
 
 def test_damage():
     survives("msgpack", {"a.msgpack": b"".join(map(msgpack.packb, MAPS[:2]))}, "a.msgpack")
+
+
+def test_texts_in_the_label_column_are_classes(tmp_path):
+    maps = [{"image": JPEG, "label": name} for name in ("wolf", "ant", "ant", "ant", "ant", "bee")]
+    (tmp_path / "a.msgpack").write_bytes(b"".join(map(msgpack.packb, [*maps, {"image": JPEG}])))
+    source = opened(tmp_path, "msgpack")
+    assert source.classes == ("ant", "bee", "wolf")
+    labels = [row.fields.get("json") for row in all_rows(source)]
+    assert labels[0] == {"label": 2, "class": "wolf"}
+    assert labels[5:] == [{"label": 1, "class": "bee"}, None]
+
+
+def test_texts_beside_numbers_stay_texts(tmp_path):
+    maps = [{"image": JPEG, "label": label} for label in ("wolf", "ant", "ant", "ant", "ant", 1)]
+    (tmp_path / "a.msgpack").write_bytes(b"".join(map(msgpack.packb, maps)))
+    source = opened(tmp_path, "msgpack")
+    assert source.classes is None
+    labels = [row.fields["json"] for row in all_rows(source)]
+    assert labels[0] == {"class": "wolf"}
+    assert labels[5] == {"label": 1}
+
+
+def test_damage_of_labels_that_are_texts():
+    maps = [{"image": JPEG, "label": name} for name in ("wolf", "ant")]
+    survives("msgpack", {"a.msgpack": b"".join(map(msgpack.packb, maps))}, "a.msgpack")

@@ -87,3 +87,36 @@ def test_a_damaged_file_is_a_bad_row(tmp_path):
     (tmp_path / "c.npy").write_bytes(b"\x93NUMPY nothing")
     rows = all_rows(opened(tmp_path, "npz"))
     assert rows[2].name == "c.npy"
+
+
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+@pytest.mark.parametrize("shape", [(5,), (5, 1)])
+@pytest.mark.parametrize("run_bytes", [1, 1 << 20])
+def test_texts_in_the_label_column_are_classes(tmp_path, save, shape, run_bytes):
+    save(tmp_path / "a.npz", images=PIXELS, labels=np.array(["wolf", "ant", "ant", "ant", "bee"]).reshape(shape))
+    source = npz.open(find_files(tmp_path / "a.npz"), FormatOptions(), run_bytes=run_bytes)
+    assert source.classes == ("ant", "bee", "wolf")
+    assert [row.fields["json"]["label"] for row in all_rows(source)] == [2, 0, 0, 0, 1]
+
+
+def test_splits_have_the_same_classes(tmp_path):
+    arrays = {"y_train": np.array(["c", "b", "a", "a", "a"]), "x_test": PIXELS[:2], "y_test": np.array([b"d", b"a"])}
+    np.savez(tmp_path / "a.npz", x_train=PIXELS, **arrays)
+    source = opened(tmp_path, "npz", raw="png")
+    assert source.classes == ("a", "b", "c", "d")
+    assert [row.fields["json"]["label"] for row in all_rows(source)] == [2, 1, 0, 0, 0, 3, 0]
+
+
+def test_texts_of_a_file_a_sample_are_classes(tmp_path):
+    for name, label in (("a", "wolf"), ("b", "ant"), ("c", "bee")):
+        np.savez(tmp_path / f"{name}.npz", image=PIXELS[0], depth=np.zeros((4, 6), "f4"), label=label)
+    (tmp_path / "d.npz").write_bytes(b"PK\3\4 nothing")
+    source = opened(tmp_path, "npz", raw="png")
+    assert source.classes == ("ant", "bee", "wolf")
+    *rows, bad = all_rows(source)
+    assert [row.fields["json"] for row in rows] == [
+        {"label": 2, "class": "wolf"},
+        {"label": 0, "class": "ant"},
+        {"label": 1, "class": "bee"},
+    ]
+    assert bad.name == "d.npz"

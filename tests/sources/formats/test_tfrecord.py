@@ -180,3 +180,31 @@ def test_the_writer_makes_the_bytes_of_tensorflow():
         for key, fields in ROWS
     )
     assert written == (GOLDEN / "plain.tfrecord").read_bytes()
+
+
+@pytest.mark.parametrize("compress", [bytes, gzip.compress])
+def test_texts_in_the_label_column_are_classes(tmp_path, compress):
+    names = ("wolf", "ant", "ant", "ant", "ant", "bee")
+    records = [encode_record(encode_example({"image": JPEG, "label": name})) for name in names]
+    damaged = bytearray(encode_record(encode_example({"image": JPEG, "label": "cow"})))
+    damaged[-5] ^= 1
+    other = encode_record(b"no example")
+    (tmp_path / "a.tfrecord").write_bytes(compress(b"".join([*records, bytes(damaged), other])))
+    source = opened(tmp_path)
+    assert source.classes == ("ant", "bee", "wolf")
+    *rows, bad, worse = source.rows(0, 0, None)
+    assert rows[0].fields == {"jpg": JPEG, "json": {"label": 2, "class": "wolf"}}
+    assert rows[5].fields["json"] == {"label": 1, "class": "bee"}
+    assert isinstance(bad, BadRow)
+    assert isinstance(worse, BadRow)
+
+
+def test_texts_are_classes_of_all_runs_and_files(tmp_path):
+    for name, texts in (("train.tfrecord", "cba"), ("val.tfrecord", "da")):
+        records = (encode_record(encode_example({"image": JPEG, "label": text})) for text in texts)
+        (tmp_path / name).write_bytes(b"".join(records))
+    source = tfrecord.open(find_files(tmp_path), FormatOptions(), run_bytes=1)
+    assert len(source.units) == 5
+    assert [row.fields["json"]["label"] for row in all_rows(source)] == [2, 1, 0, 3, 0]
+    given = tfrecord.open(find_files(tmp_path), FormatOptions(classes=("d", "c", "b", "a")))
+    assert [row.fields["json"]["label"] for row in all_rows(given)] == [1, 2, 3, 0, 3]
