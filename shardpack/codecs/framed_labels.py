@@ -53,10 +53,14 @@ def follow_frame(field: str, value: Any, payload: bytes, frame: Frame) -> Any:
     if where == LINES and keeps_proportions:  # YOLO's numbers are relative
         where = None
     sizes = {(one.height, one.width) for one in moved.values()}
-    arrays = value if isinstance(value, Mapping) else {"each pixel": value}
+    arrays = value if isinstance(value, Mapping) else {"": value}
     for name, array in arrays.items():
-        if isinstance(array, np.ndarray) and (array.shape[:2] in sizes or are_boxes(array, _longest_side(moved))):
-            where = name
+        if not isinstance(array, np.ndarray):
+            continue
+        if array.shape[:2] in sizes:
+            where = name or "each pixel"
+        elif are_boxes(array, _longest_side(moved)):
+            where = name or "each row"
     if where is not None:
         raise _refusal(field, where)
     return value

@@ -83,6 +83,18 @@ def newest_undamaged(target: Target) -> Generation | None:
     return copy
 
 
+def refuse_newer(target: Target) -> None:
+    """Raise UnsupportedVersionError if a manifest is of a newer version, which is not damaged but only unknown."""
+    for name in target.names():
+        if name == MANIFEST_PATH or name == manifest_path(generation_of(name)):
+            try:
+                parse_manifest(target.read(name) or b"")
+            except UnsupportedVersionError:
+                raise
+            except FormatError:
+                continue
+
+
 def is_manifest(text: bytes) -> bool:
     """Return whether a text is an undamaged manifest of this format version or a later one."""
     try:

@@ -29,6 +29,7 @@ from shardpack.format.manifest import Manifest
 from shardpack.format.next_generation import next_generation
 from shardpack.read.open_dataset import load_manifest, shards_of
 from shardpack.read.shard_cache import ShardCache
+from shardpack.runtime.arguments import as_names
 from shardpack.runtime.arrays import Integers
 from shardpack.runtime.progress import Announce, Progress, no_announcement, no_progress
 from shardpack.storage.locations import open_layer
@@ -146,9 +147,7 @@ def _open_layer(base: EditBase, other: str | os.PathLike[str], fields: Sequence[
         raise OptionError(f"in {os.fspath(other)!r} several samples have one key; pack it with keys that differ first")
     cache = shards_of(folder.store, manifest, manifest_crc32c=crc32c(text), options=folder.options)
     known = tuple(manifest.fields)
-    if isinstance(fields, str):
-        raise OptionError(f"fields is a list of names; write fields=[{fields!r}]")
-    given = known if fields is None else tuple(sorted(set(fields)))
+    given = known if fields is None else tuple(sorted(as_names("fields", fields)))
     if missing := sorted(set(given) - set(known)):
         raise FieldNotFoundError(f"the layer has no field {missing[0]!r}; it has: {', '.join(known) or 'none'}")
     if not given:

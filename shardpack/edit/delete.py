@@ -65,7 +65,7 @@ def delete(
         (1, 0)
     """
     began = time.perf_counter()
-    named = [keys] if isinstance(keys, str) else list(keys)
+    named = list(keys) if isinstance(keys, Iterable) and not isinstance(keys, str) else [keys]
     if wrong := [key for key in named if not isinstance(key, str)]:
         raise OptionError(f"a key to delete is {wrong[0]!r:.60}, expected a text; correct it")
     wanted = sorted(set(named))

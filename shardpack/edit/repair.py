@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from shardpack.commit.generations import newest_undamaged
+from shardpack.commit.generations import newest_undamaged, refuse_newer
 from shardpack.commit.lease import unfinished, unfinished_command
 from shardpack.commit.open_target import target_of
 from shardpack.commit.target import Target
@@ -24,11 +24,9 @@ from shardpack.edit.repair_files import FileRepair
 from shardpack.edit.repair_plan import RepairPlan, write_plan
 from shardpack.edit.replace_broken import clean_up_committed, replace_broken
 from shardpack.edit.salvage import Salvage
-from shardpack.errors import FormatError, UnsupportedVersionError
 from shardpack.format.assemble import recorded_options
-from shardpack.format.layout import MANIFEST_PATH, RUN_PATH, generation_of, manifest_path
+from shardpack.format.layout import MANIFEST_PATH, RUN_PATH
 from shardpack.format.manifest import Manifest
-from shardpack.format.manifest_json import parse_manifest
 from shardpack.runtime.arguments import as_jobs
 from shardpack.runtime.progress import Progress, no_progress
 from shardpack.storage.atomic import storage_errors
@@ -118,7 +116,7 @@ def repair(
     store = as_writable(dataset, None if is_path(dataset) else storage_options)
     target = target_of(store)
     with storage_errors(f"write to {target.location!r}"):
-        _refuse_newer(target)
+        refuse_newer(target)
         newest = newest_undamaged(target)
         if newest is None or _is_interrupted(target, newest.manifest):
             is_forced = force or newest is not None
@@ -239,15 +237,3 @@ def _is_interrupted(target: Target, manifest: Manifest) -> bool:
     if command == "index" and may_be_ours:
         return True
     raise unfinished(target, command)
-
-
-def _refuse_newer(target: Target) -> None:
-    """Raise UnsupportedVersionError if a manifest is of a newer version, which is not damaged but only unknown."""
-    for name in target.names():
-        if name == MANIFEST_PATH or name == manifest_path(generation_of(name)):
-            try:
-                parse_manifest(target.read(name) or b"")
-            except UnsupportedVersionError:
-                raise
-            except FormatError:
-                continue

@@ -131,6 +131,9 @@ def _check_options(fraction: object, lists: object, from_column: object, stratif
         )
     if fraction is None and (stratify is not None or seed):
         raise OptionError("stratify and seed are for fractions; leave them out")
+    for name, value in (("from_column", from_column), ("stratify", stratify)):
+        if not isinstance(value, str | None):
+            raise OptionError(f"{name} is {value!r:.60}; expected the name of a value in the labels, such as 'class'")
     if lists is not None and not (isinstance(lists, Mapping) and lists):
         raise OptionError(f'lists are {lists!r:.60}; expected a dict such as {{"val": "val.txt"}}')
 

@@ -30,7 +30,7 @@ from shardpack.export.formats import EXPORTERS
 from shardpack.export.make_part import PartMade, PartTask, make_part
 from shardpack.export.staging import STAGING_NAME, ExportFiles, Staging, refuse_occupied, refuse_own_folder
 from shardpack.export.survey_labels import survey_labels
-from shardpack.runtime.arguments import as_integer, as_jobs, one_of
+from shardpack.runtime.arguments import as_integer, as_jobs, as_names, one_of
 from shardpack.runtime.processes import default_jobs, start_workers
 from shardpack.runtime.progress import Announce, Progress, no_announcement, no_progress
 from shardpack.runtime.sizes import parse_bytes
@@ -103,8 +103,8 @@ def export(
         to,
         exporter_class.takes,
         ExportOptions(
-            fields=None if fields is None else _names("fields", fields),
-            drop=_names("drop", drop),
+            fields=None if fields is None else as_names("fields", fields),
+            drop=as_names("drop", drop),
             max_file_bytes=None if max_file_bytes is None else _positive(parse_bytes(max_file_bytes)),
             max_file_samples=None
             if max_file_samples is None
@@ -269,12 +269,6 @@ def _checked(to: str, takes: frozenset[str], options: ExportOptions) -> ExportOp
         if name in _OF_SOME and name not in takes and getattr(options, name) != getattr(plain, name):
             raise OptionError(f"{name} does not apply to {to}; leave it out")
     return options
-
-
-def _names(option: str, names: Sequence[str]) -> tuple[str, ...]:
-    if isinstance(names, str):
-        raise OptionError(f"{option} is a list of names; write {option}=[{names!r}]")
-    return tuple(dict.fromkeys(names))
 
 
 def _positive(num_bytes: int) -> int:

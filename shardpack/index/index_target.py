@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from shardpack.commit.folder_target import FolderTarget
-from shardpack.commit.generations import newest_undamaged
+from shardpack.commit.generations import newest_undamaged, refuse_newer
 from shardpack.commit.journal import Journal
 from shardpack.commit.lease import refuse_other_work
 from shardpack.commit.open_target import target_of
@@ -66,6 +66,7 @@ def check_indexable(
         OutputExistsError: The target holds unfinished work of another command, or a dataset with tars
             that are not in `tars`, with deleted samples, or with layers. Without `force` also: it holds a
             dataset, or a file that is not an index where one would go.
+        UnsupportedVersionError: As the first, and a newer version of the format made its manifest.
         StorageError: The folder may not be written to.
     """
     refuse_other_work(target, "index")
@@ -84,6 +85,7 @@ def check_indexable(
 
 def _refuse_to_undo(previous: Generation, target: Target) -> None:
     if previous.manifest.deleted or previous.manifest.layers:
+        refuse_newer(target)  # which repair would not read either
         raise OutputExistsError(
             f"the dataset in {target.location!r} has deleted samples or layers, which indexing it again would undo; "
             'repair it with "shardpack repair"'

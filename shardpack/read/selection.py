@@ -26,7 +26,7 @@ from shardpack.read.opened_shards import opened_shards
 from shardpack.read.sample import SampleLocation
 from shardpack.read.shard_cache import ShardCache
 from shardpack.read.shard_reader import ShardReader
-from shardpack.runtime.arguments import integer_or_none
+from shardpack.runtime.arguments import as_names, integer_or_none
 from shardpack.runtime.arrays import Integers
 from shardpack.storage.protocols import Store
 
@@ -254,12 +254,10 @@ class Selection:
         """Return the wanted fields, sorted.
 
         Raises:
-            OptionError: `fields` is a string.
+            OptionError: `fields` is not a list of texts.
             FieldNotFoundError: No sample of the dataset has one of the fields.
         """
-        if isinstance(fields, str):
-            raise OptionError(f"fields is a list of names; write fields=[{fields!r}]")
-        wanted, existing = set(fields), self.cache.manifest.fields
+        wanted, existing = as_names("fields", fields), self.cache.manifest.fields
         for field in wanted:
             if field not in existing:
                 raise FieldNotFoundError(f"no field {field!r}; the dataset has: {', '.join(existing) or 'none'}")

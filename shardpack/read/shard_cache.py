@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NoReturn
 
 from shardpack.format.index_fields import only_fields
 from shardpack.format.manifest import LayerRef, Manifest
@@ -120,6 +121,12 @@ class ShardCache:
         self.after_fork()
         watch_forks(self)
         self._reset()
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(
+            "open shards cannot be pickled, nor streams and loaders, which hold them; pickle the dataset or view and "
+            "stream it there, or give DataLoader workers a shardpack.torch.StreamDataset"
+        )
 
     def _reset(self) -> None:
         self.by_position = PositionTable([], [None], [None])

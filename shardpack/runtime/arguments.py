@@ -1,4 +1,4 @@
-"""Check arguments once, where users pass them: `as_integer`, `as_number`, `one_of`, `as_jobs`. All messages read alike.
+"""Check arguments once, where users pass them: integers, numbers, names, choices, workers. All messages read alike.
 
 NumPy integers are integers. A bool is not: `pack(max_shard_samples=True)` is a mistake.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, TypeVar
 
 from shardpack.errors import OptionError
@@ -52,6 +52,20 @@ def as_number(name: str, value: Any) -> float:
     if not 0 < number < 1e9:
         raise OptionError(f"{name} is {_shown(value)}, expected a number above 0")
     return number
+
+
+def as_names(option: str, names: Any) -> tuple[str, ...]:
+    """Return the different names in an argument, in its order.
+
+    Raises:
+        OptionError: It is a single text, or holds something else than texts.
+    """
+    if isinstance(names, str):
+        raise OptionError(f"{option} is a list of names; write {option}=[{names!r}]")
+    given = tuple(names) if isinstance(names, Iterable) else (names,)
+    if wrong := [name for name in given if not isinstance(name, str)]:
+        raise OptionError(f"{option} has {_shown(wrong[0])} where a name is expected; write {option}=['jpg', 'json']")
+    return tuple(dict.fromkeys(given))
 
 
 def one_of(name: str, value: Any, choices: Sequence[Choice]) -> Choice:

@@ -158,6 +158,11 @@ def _by_name(weights: object, names: Sequence[str]) -> dict[str, Fraction]:
     if not isinstance(weights, Mapping):
         shown = " ".join(repr(weights).split())[:60]
         raise OptionError(f"weights is {shown}, expected {{class: weight}} or the name of a column of numbers")
+    if not names:
+        raise OptionError(
+            "weights are given to names of classes, which no sample has; pack the dataset with classes=[...], give the "
+            'name of a column of numbers as weights, or draw every label alike with balance="label"'
+        )
     exact = {str(name): _exact(name, weight) for name, weight in weights.items()}
     known = set(names)
     if unknown := [name for name in exact if name not in known]:

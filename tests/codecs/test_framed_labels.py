@@ -194,3 +194,9 @@ def test_arrays_for_each_pixel_or_named_for_coordinates_are_refused():
             followed("npz", arrays, payload=encode_npz(arrays))
     vector = {"vector": np.zeros(9)}
     assert followed("npz", vector, payload=encode_npz(vector)) is vector
+
+
+@pytest.mark.parametrize(("array", "where"), [(np.zeros((20, 40)), "each pixel"), (np.full((3, 4), 9.0), "each row")])
+def test_an_array_says_what_of_it_cannot_move(array, where):
+    with pytest.raises(OptionError, match=rf"holds coordinates \({where}\)"):
+        followed("some.npy", array, payload=b"")

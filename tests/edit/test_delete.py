@@ -312,7 +312,7 @@ def test_killed_at_any_change_of_a_bucket(store, step):
     assert not [name for name in store.contents() if name.startswith(WORK_FOLDER)]
 
 
-@pytest.mark.parametrize("keys", [[1], [b"a"], ["a", 1], [["a"]]])
+@pytest.mark.parametrize("keys", [0, [1], [b"a"], ["a", 1], [["a"]]])
 def test_keys_are_texts(folder, keys):
     files = file_contents(folder)
     with pytest.raises(OptionError, match=r"a key to delete is .*, expected a text"):

@@ -6,8 +6,8 @@ import pytest
 
 import shardpack
 from shardpack.errors import OptionError, OutputExistsError, UnsupportedVersionError
-from shardpack.format.checksum import crc32c
 from shardpack.storage.memory import MemoryStore
+from tests import edits
 from tests.edit.lost_files import contents, cut, make, samples, without_sidecars
 
 
@@ -47,18 +47,11 @@ def test_a_repaired_dataset_can_be_edited(tmp_path):
     assert (report.num_samples, report.generation, report.written) == (9, 2, ())
 
 
-def with_version_2(text):
-    """Return a manifest of the next version of the format."""
-    body = text.replace('"version": 1', '"version": 2')
-    body = body[: body.rindex('  "crc32c"')]
-    return f'{body}  "crc32c": "{crc32c(body.encode()):08x}"\n}}\n'
-
-
 @pytest.mark.parametrize("force", [False, True])
 def test_a_dataset_of_a_newer_version_stays_as_it_is(tmp_path, force):
     out = make(tmp_path / "out", 2)
     for name in (".shardpack/manifest.json", ".shardpack/manifests/000001.json"):
-        (out / name).write_text(with_version_2((out / name).read_text()))
+        (out / name).write_text(edits.with_next_version((out / name).read_text()))
     before = contents(out)
     with pytest.raises(UnsupportedVersionError):
         shardpack.repair(out, force=force)

@@ -154,6 +154,8 @@ def test_the_manifest_says_where_later_samples_fall(dataset):
             "no label has 'colour'; they have: 'label', 'class'",
         ),
         ({"from_column": "label"}, SourceError, "'label' of sample 0 is 0, expected the name of a split"),
+        ({"fraction": {"a": 0.5}, "stratify": b"x"}, OptionError, "stratify is b'x'; expected the name of a value"),
+        ({"from_column": 0}, OptionError, "from_column is 0; expected the name of a value"),
         ({"lists": {"a": []}}, SourceError, "the list of split 'a' is empty"),
         ({"lists": ["a"]}, OptionError, r"lists are \['a'\]; expected a dict"),
         ({"lists": {"a": ["k/001"], "b": ["k/001"]}}, SourceError, "'k/001' is in the lists of 'a' and 'b'"),

@@ -8,8 +8,8 @@ import pytest
 
 import shardpack
 from shardpack.commit.open_target import target_of
-from shardpack.errors import OptionError, OutputExistsError, StorageError
-from shardpack.format.layout import index_path
+from shardpack.errors import OptionError, OutputExistsError, StorageError, UnsupportedVersionError
+from shardpack.format.layout import MANIFEST_PATH, index_path
 from shardpack.index.find import TarSet, find_tars
 from shardpack.index.index_target import check_indexable, place_for_indexes, writing_indexes
 from shardpack.storage.local import LocalStore
@@ -46,6 +46,10 @@ def test_edits_are_not_undone(tmp_path, edit):
         edits.layered(tmp_path / "out", tmp_path / "layer", [1])
     target = target_of(LocalStore(str(tmp_path / "out")))
     with pytest.raises(OutputExistsError, match='would undo; repair it with "shardpack repair"'):
+        check_indexable(find_tars(tmp_path / "out"), target, None, force=True)
+    copy = tmp_path / "out" / MANIFEST_PATH
+    copy.write_text(edits.with_next_version(copy.read_text()))
+    with pytest.raises(UnsupportedVersionError, match="upgrade shardpack"):
         check_indexable(find_tars(tmp_path / "out"), target, None, force=True)
 
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shardpack.errors import OptionError
-from shardpack.runtime.arguments import as_integer, as_jobs, as_number, integer_or_none, one_of
+from shardpack.runtime.arguments import as_integer, as_jobs, as_names, as_number, integer_or_none, one_of
 
 
 @given(st.integers(-(2**63), 2**63 - 1))
@@ -74,3 +74,22 @@ def test_jobs():
     for jobs in (0, True, 1.5):
         with pytest.raises(OptionError, match=rf"^jobs is {jobs}, expected an integer of at least 1$"):
             as_jobs(jobs)
+
+
+def test_names_are_each_there_once():
+    assert as_names("fields", ["b", "a", "b"]) == ("b", "a")
+    assert as_names("fields", iter(())) == ()
+
+
+@pytest.mark.parametrize(
+    ("names", "says"),
+    [
+        ("jpg", r"fields is a list of names; write fields=\['jpg'\]"),
+        (0, "fields has 0 where a name is expected; write"),
+        (b"jpg", "fields has 106 where a name is expected"),
+        (["jpg", ["json"]], r"fields has \['json'\] where a name is expected"),
+    ],
+)
+def test_what_is_not_names(names, says):
+    with pytest.raises(OptionError, match=says):
+        as_names("fields", names)

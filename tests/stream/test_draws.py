@@ -242,6 +242,14 @@ def test_weights_that_are_an_array_are_one_line():
         opened(weights=np.ones((30, 3)))
 
 
+def test_weights_of_labels_without_names_say_what_to_do():
+    def unnamed(_ds, _column):
+        return Groups((), np.zeros(1, np.int64), np.zeros(0, np.int64))
+
+    with pytest.raises(OptionError, match=r"names of classes, which no sample has; .*classes=\[.*balance=\"label\""):
+        open_stream(DS, StreamOptions(weights={0: 1, 1: 2}), LabelColumns(unnamed, numbers_of))
+
+
 # With the label table of a dataset
 
 
@@ -332,5 +340,5 @@ def test_refusals_of_an_edited_dataset_name_positions_as_users_know_them(tmp_pat
     for view in (ds, ds.select([1, 3, 2])):
         with pytest.raises(OptionError, match=r"sample at position 2 has no value \(column 'w'\); expected a number"):
             view.stream(weights="w")
-    with pytest.raises(OptionError, match=r"does not have: 'cat'; it has none$"):
+    with pytest.raises(OptionError, match="names of classes, which no sample has"):
         ds.stream(weights={"cat": 1})

@@ -6,6 +6,7 @@ import contextlib
 import gc
 import itertools
 import os
+import pickle
 import threading
 import tracemalloc
 
@@ -247,3 +248,10 @@ def test_fifty_epochs_with_early_breaks_leave_nothing(tmp_path, mode):
         figures.append((descriptors(tmp_path), our_threads(), private_bytes()))
     assert {figure[:2] for figure in figures[25:]} == {figures[25][:2]}
     assert figures[-1][2] - figures[25][2] < 8 << 20
+
+
+def test_what_cannot_be_pickled_says_what_can(tmp_path):
+    ds = shardpack.open(write(tmp_path, SAMPLES))
+    for made in (ds.stream(), ds.loader(2), shardpack.mix([(ds, 1), (ds, 1)], stop="all")):
+        with pytest.raises(TypeError, match=r"nor streams and loaders.*shardpack\.torch\.StreamDataset"):
+            pickle.dumps(made)
