@@ -6,6 +6,7 @@ without them, plain reads do the same more slowly.
 
 from __future__ import annotations
 
+import errno
 import mmap
 import os
 import stat
@@ -160,25 +161,24 @@ class LocalFile:
 
     def is_cached(self, start: int) -> bool:
         """Return whether the byte at `start` exists and is in memory; where no system can tell, it is."""
-        if self._is_in_memory is None:
-            try:
+        try:
+            if self._is_in_memory is None:
                 return os.preadv(self._descriptor, [bytearray(1)], start, os.RWF_NOWAIT) == 1  # 0 behind the end
-            except BlockingIOError:
+            return self._is_in_memory and start < self.size()
+        except OSError as error:  # EAGAIN: not in memory; a read tells whatever else is wrong
+            if error.errno != errno.EOPNOTSUPP:
                 return False
-            except (
-                OSError
-            ):  # a file system without this probe: a hint does no harm there, but a lost map in memory does
-                self._is_in_memory = is_in_memory(os.fstat(self._descriptor).st_dev)
-        return self._is_in_memory and start < os.fstat(self._descriptor).st_size
+        # This file system cannot be asked: where it is a disk, a needless hint does no harm; in memory, a lost map does.
+        self._is_in_memory = is_in_memory(os.fstat(self._descriptor).st_dev)
+        return self.is_cached(start)
 
 
 def is_in_memory(device: int, *, mounts: str = "/proc/self/mountinfo") -> bool:
     """Return whether the file system of a device number keeps its files in memory, as Linux says in `mounts`."""
     number = f"{os.major(device)}:{os.minor(device)}"
     with suppress(OSError), open(mounts, encoding="utf-8", errors="replace") as lines:
-        for mounted, _, kind in (
-            line.partition(" - ") for line in lines
-        ):  # proc(5): "ID PARENT MAJOR:MINOR ... - KIND"
+        for line in lines:  # proc(5): "ID PARENT MAJOR:MINOR ... - KIND"
+            mounted, _, kind = line.partition(" - ")
             if mounted.split()[2] == number:
                 return kind.startswith(("tmpfs ", "ramfs "))
     return False

@@ -174,6 +174,22 @@ def test_a_byte_that_would_have_to_be_waited_for_is_not_in_memory(store, monkeyp
     assert not store.is_cached("a.bin", 0)
 
 
+@pytest.mark.skipif(not local_file._HAS_HINTS, reason="this system cannot tell what is cached")
+def test_a_probe_that_fails_once_is_no_error_and_is_asked_again(store, monkeypatch):
+    store.get_range("a.bin", start=0, length=len(DATA))
+
+    def fail(*_):
+        raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as failing:
+        failing.setattr(os, "preadv", fail)
+        failing.setattr(os, "posix_fadvise", lambda *_: None)
+        assert not store.is_cached("a.bin", 0)
+        store.prefetch("a.bin", starts=[0], lengths=[1])
+    monkeypatch.setattr(os, "preadv", lambda *_: 1)
+    assert store.is_cached("a.bin", 0)
+
+
 @pytest.mark.skipif(not hasattr(os, "makedev"), reason="no device numbers")
 def test_linux_lists_which_file_systems_are_in_memory(tmp_path):
     mounts = tmp_path / "mountinfo"
