@@ -168,7 +168,7 @@ class LocalFile:
         except OSError as error:  # EAGAIN: not in memory; a read tells whatever else is wrong
             if error.errno != errno.EOPNOTSUPP:
                 return False
-        # This file system cannot be asked: where it is a disk, a needless hint does no harm; in memory, a lost map does.
+        # This file system cannot be asked. On a disk a needless hint does no harm; in memory a lost map does.
         self._is_in_memory = is_in_memory(os.fstat(self._descriptor).st_dev)
         return self.is_cached(start)
 
