@@ -67,7 +67,7 @@ def pack_listed(source: Source, place: Place, request: PackRequest) -> PackRepor
         if request.work_dir is not None and work_dir is None and not spool.used:
             place.target(work_dir=request.work_dir)  # refuses it
         place.refuse(listed.listing.stores)
-        said = (listed.sentence, left_out_line(listed.problems), without_match_line(listed.problems))
+        said = (listed.sentence, left_out_line(listed.problems), without_match_line(listed.problems.without_match))
         for line in filter(None, said):
             request.announce(line)
         engine = _start_packing(listed.listing, request, part, engines, started=engine)

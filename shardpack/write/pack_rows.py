@@ -17,6 +17,8 @@ from shardpack.runtime.start_engine import start_engine
 from shardpack.sources.formats.found_files import FoundFiles, find_files
 from shardpack.sources.formats.guarded import GuardedRows
 from shardpack.sources.formats.importer import find_format, open_format
+from shardpack.sources.layouts.describe import without_match_line
+from shardpack.sources.layouts.leftovers import matching_names
 from shardpack.storage.atomic import storage_errors
 from shardpack.storage.url import is_url
 from shardpack.write.chunk_plan import ChunkRecipe
@@ -45,14 +47,22 @@ def find_rows(
     """
     name = request.source_format
     if name is not None:
-        return find_files(path, storage_options).ignoring(request.ignore), name
+        return _without_ignored(find_files(path, storage_options), request), name
     said = ("layout", "annotations", "table")  # that these are images with labels
     for_folders = any(getattr(request, option) != FOR_FOLDERS[option] for option in said)
     if is_url(path) or for_folders or not os.path.exists(path):
         return None
     found = find_files(path)
     name = find_format(found if found.is_file else found.ignoring(request.ignore))
-    return None if name is None else (found.ignoring(request.ignore), name)
+    return None if name is None else (_without_ignored(found, request), name)
+
+
+def _without_ignored(found: FoundFiles, request: PackRequest) -> FoundFiles:
+    """Return the files that are not ignored; announce the patterns that no file matches."""
+    kept = found.ignoring(request.ignore)
+    if line := without_match_line([one for one in request.ignore if not matching_names(found.names, one)]):
+        request.announce(line)
+    return kept
 
 
 def pack_rows(found: FoundFiles, name: str, place: Place, request: PackRequest) -> PackReport:

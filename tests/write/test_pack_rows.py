@@ -127,6 +127,12 @@ def test_what_was_found_is_said_before(source, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+def test_patterns_that_no_file_matches_are_said(source, tmp_path):
+    said = []
+    shardpack.pack(source, tmp_path / "out", ignore=["*.none"], dry_run=True, announce=said.append)
+    assert "no file matches '*.none'" in said
+
+
 def test_one_split_alone(source, tmp_path):
     shardpack.pack(source, tmp_path / "out", split="val", jobs=1)
     with shardpack.open(tmp_path / "out") as ds:

@@ -50,9 +50,9 @@ def _label(classes: Sequence[str] | None, label: str) -> str:
     return f" ({'; '.join(said)})" if said else ""
 
 
-def without_match_line(problems: Problems) -> str:
+def without_match_line(patterns: Sequence[str]) -> str:
     """Return a line that names the patterns of files to ignore that no file matches; "" for none."""
-    return f"no file matches {', '.join(map(repr, problems.without_match))}" if problems.without_match else ""
+    return f"no file matches {', '.join(map(repr, patterns))}" if patterns else ""
 
 
 def left_out_line(problems: Problems) -> str:
