@@ -192,7 +192,7 @@ def _opened(source: str, source_format: str | None, access: dict[str, Any], *, q
         rows = find_rows(source, request, access["storage_options"] if is_url(source) else None)
         if rows is not None:
             found, name = rows
-            return open_format(name, found, request.format_options)
+            return open_format(name, dataclasses.replace(found, ask=False), request.format_options)
     listed = (FolderSource(source, ask=False) if dataset is None else DatasetSource(dataset)).list(
         ListOptions(on_error="skip")
     )

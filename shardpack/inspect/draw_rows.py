@@ -28,7 +28,7 @@ def draw_rows(source: RowSource, count: int) -> Draw:
     """
     samples: list[DrawnSample] = []
     unread: dict[str, str] = {}
-    num_read = num_bytes = 0
+    num_read = num_bytes = num_images = 0
     for unit, first, stop in _stretches(source, count):
         for row in source.rows(unit, first, stop):
             if isinstance(row, BadRow):
@@ -42,7 +42,10 @@ def draw_rows(source: RowSource, count: int) -> Draw:
             num_read += 1
             num_bytes += sum(map(len, fields.values()))
             image = min((name for name in fields if is_image(name) and not is_mask(name)), default=None)
-            if image is not None and len(samples) < count:
+            if image is None:
+                continue
+            num_images += 1
+            if len(samples) < count:
                 samples.append(DrawnSample(row.key, image, fields))
     if not samples:
         raise SourceError(NO_IMAGES)
@@ -54,7 +57,7 @@ def draw_rows(source: RowSource, count: int) -> Draw:
     return Draw(
         samples=samples,
         unread=unread,
-        num_images=max(len(samples), round(total * len(samples) / num_read)),
+        num_images=max(len(samples), round(total * num_images / num_read)),
         image_bytes=float(np.mean([len(one.payload) for one in samples])),
         other_bytes=(tar_bytes - sum(_tar_bytes(one.payload) for one in samples)) / len(samples),
         overhead=1 - payload_bytes / tar_bytes,

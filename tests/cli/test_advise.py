@@ -45,6 +45,10 @@ def test_rows_of_a_foreign_format(run, photos):
     found = run("advise", path, *FAST, "--json").json
     assert (found["num_images"], found["num_tried"]) == (3, 2)
     assert run("advise", path, *FAST, "--from", "parquet").out.count(f"shardpack pack {path} OUT --from parquet ") == 1
+    (rows := photos / "rows").mkdir()
+    path.rename(rows / "rows.parquet")
+    (rows / "labels.csv").write_text("name,label\na,1\n")  # nothing is lost by trying: it is no question yet
+    assert run("advise", rows, *FAST, "--json").json["num_images"] == 3
 
 
 def test_json_of_a_dataset(run, photos):

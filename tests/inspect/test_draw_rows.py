@@ -57,6 +57,11 @@ def test_stretches_are_spread_over_units():
     assert len(draw_rows(Rows([images(3), [], images(2)]), 100).samples) == 5
 
 
+def test_rows_that_are_read_beyond_the_wanted_count_too():
+    draw = draw_rows(Rows([images(20) for _ in range(3)]), 16)  # 6 of each
+    assert (len(draw.samples), draw.num_images) == (16, 60)
+
+
 @pytest.mark.parametrize("source", [Rows([images(50)], counted=False), Rows([images(50)], whole=True)])
 def test_only_the_beginning_is_read_where_all_before_must_be(source):
     draw = draw_rows(source, 5)

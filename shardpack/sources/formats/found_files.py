@@ -35,12 +35,14 @@ class FoundFiles:
         store: Reads the files.
         names: Names in the store, in natural order (2 before 10). Empty for a folder of images, which has a layout.
         is_file: Whether a single file was named.
+        ask: Whether files that may hold labels, and are not read, are a question.
     """
 
     location: str
     store: Store
     names: tuple[str, ...]
     is_file: bool
+    ask: bool = True
 
     def matching(self, *patterns: str) -> list[str]:
         """Return the names whose last component, in lower case, matches one of the patterns."""
@@ -116,7 +118,8 @@ class FoundFiles:
         rest = sorted(set(self.names) - used)
         if not rest:
             return ""
-        ask_about_unread(rest, kept=used)
+        if self.ask:
+            ask_about_unread(rest, kept=used)
         shown = ", ".join(rest[:_SHOWN]) + (", ..." if len(rest) > _SHOWN else "")
         return f"; {len(rest)} other file{'s are' if len(rest) > 1 else ' is'} not read: {shown}"
 

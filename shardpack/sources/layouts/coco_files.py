@@ -137,11 +137,19 @@ def looks_like_coco(data: bytes) -> bool:
 
 
 def _base(tree: Tree, folder: str) -> str:
-    """Return the folder of a set: the one above annotations/, or if no image is below that, the one above it."""
+    """Return the folder of a set: the one above annotations/, or if no image is below that, the one above it.
+
+    What lies in annotations/ itself are panoptic masks, no images of the set.
+    """
     base, last = posixpath.split(folder)
     base = base if last.lower() in ("annotations", "labels", "coco") else folder
-    below = [each for path, each in tree.folders.items() if f"{path}/".startswith(f"{base}/")]
-    return base if not base or any(each.num_images for each in below) else posixpath.dirname(base)
+    masks = f"{folder}/" if last.lower() == "annotations" else None
+    below = (
+        each.num_images
+        for path, each in tree.folders.items()
+        if f"{path}/".startswith(f"{base}/") and (masks is None or not f"{path}/".startswith(masks))
+    )
+    return base if not base or any(below) else posixpath.dirname(base)
 
 
 def _json_files(tree: Tree, path: str) -> Iterator[str]:

@@ -67,6 +67,14 @@ def test_images_are_beside_annotations_that_have_a_folder_of_their_own(image, ba
     assert image in group.paths_of("0.jpg")
 
 
+def test_masks_below_annotations_are_no_images_of_the_set():
+    masks = [f"panoptic_trainval2017/annotations/panoptic_train2017/{number}.png" for number in range(3)]
+    (group,) = groups_of("panoptic_trainval2017/annotations/panoptic_train2017.json", *masks, "train2017/0.jpg")
+    assert group.base == ""
+    assert "train2017/0.jpg" in group.paths_of("0.jpg")
+    assert masks[0] in group.masks_of("0.png")
+
+
 def test_looks():
     assert looks_like_coco(b'{"annotations" : [], "images":[')
     assert not looks_like_coco(b'{"images": [], "annotations": {}}')
