@@ -154,21 +154,28 @@ def test_an_iterator_dropped_in_its_own_thread_does_not_wait_for_itself():
     assert not ours("own")
 
 
-def test_call_all_keeps_the_order_and_the_limit():
-    running, most, lock = set(), [0], threading.Lock()
-    together = threading.Barrier(4, timeout=LONG)
+class Meeting:
+    """Work that returns -i once `size` calls are there together; `most` is how many ever were."""
 
-    def work(i):
-        with lock:
-            running.add(i)
-            most[0] = max(most[0], len(running))
-        together.wait()
-        with lock:
-            running.discard(i)
+    def __init__(self, size):
+        self._running, self._lock = set(), threading.Lock()
+        self._together = threading.Barrier(size, timeout=LONG)
+        self.most = 0
+
+    def __call__(self, i):
+        with self._lock:
+            self._running.add(i)
+            self.most = max(self.most, len(self._running))
+        self._together.wait()
+        with self._lock:
+            self._running.discard(i)
         return -i
 
+
+def test_call_all_keeps_the_order_and_the_limit():
+    work = Meeting(4)
     assert call_all(work, range(20), limit=4) == [-i for i in range(20)]
-    assert most[0] == 4
+    assert work.most == 4
 
 
 @pytest.mark.parametrize(("items", "limit"), [([], 8), ([1], 8), ([1, 2, 3], 1)])
@@ -254,22 +261,11 @@ def test_closing_twice_is_harmless():
 
 
 def test_daemon_threads_do_calls_in_order_and_at_most_so_many_at_once():
-    running, most, lock = set(), [0], threading.Lock()
-    together = threading.Barrier(3, timeout=LONG)
-
-    def work(i):
-        with lock:
-            running.add(i)
-            most[0] = max(most[0], len(running))
-        together.wait()
-        with lock:
-            running.discard(i)
-        return i * i
-
+    work = Meeting(3)
     with DaemonThreads(3, purpose="daemon") as threads:
         futures = [threads.start(work, i) for i in range(21)]
-        assert [future.result() for future in futures] == [i * i for i in range(21)]
-        assert most[0] == 3
+        assert [future.result() for future in futures] == [-i for i in range(21)]
+        assert work.most == 3
     assert not ours("daemon")
 
 
