@@ -96,7 +96,7 @@ class MergedShards:
         for number, each in enumerate(plan.inputs):
             tag = edit_tag(1, crc32c(f"{number} {each.manifest.fingerprint}".encode()))
             counts = Counter[str | None]()
-            needless = find_needless_tars(each.cache.stores, each.manifest, list(each.cache.shard_list))
+            needless = find_needless_tars(each.cache.stores, each.manifest, each.cache.shard_list)
             for position, info in enumerate(each.cache.shard_list):
                 split = split_of_shard(info.name)
                 name = shard_name(counts[split], split=split, compressed=info.name.endswith(COMPRESSED_SUFFIX), tag=tag)

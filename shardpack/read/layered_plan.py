@@ -17,6 +17,7 @@ from shardpack.format.naming import key_text
 from shardpack.read.opened_shards import opened_shards
 from shardpack.read.read_plan import ReadPlan, plan_read
 from shardpack.read.shard_cache import Layer, ShardCache
+from shardpack.read.shard_list import ShardRun
 from shardpack.read.shard_reader import ShardReader
 from shardpack.runtime.arrays import Integers
 from shardpack.storage.coalesce import MergeLimits
@@ -61,7 +62,7 @@ def plan_layered(
     cache: ShardCache,
     positions: Integers,
     shards: Sequence[ShardReader],
-    runs: Sequence[tuple[int, int, int]],
+    runs: Sequence[ShardRun],
     fields: tuple[str, ...] | None,
 ) -> list[Part]:
     """Return what to read for some samples, each payload from the last layer that has it; empty plans are left out.

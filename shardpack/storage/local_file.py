@@ -69,8 +69,6 @@ class LocalFile:
         except OSError as error:
             raise StorageError(f"cannot open {full_path!r}: {error.strerror}; {_LOOK}", path=name) from error
 
-    _close_descriptor = staticmethod(os.close)  # `os` may be gone when the last files are dropped, as Python ends
-
     def __enter__(self) -> LocalFile:
         return self
 
@@ -84,7 +82,7 @@ class LocalFile:
     def close(self) -> None:
         descriptor, self._descriptor = self._descriptor, -1
         if descriptor >= 0:
-            self._close_descriptor(descriptor)
+            os.close(descriptor)
 
     def identity(self) -> tuple[int, ...]:
         """Return what distinguishes this file from a later one of the same name."""

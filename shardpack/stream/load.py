@@ -23,6 +23,7 @@ from shardpack.read.planned_read import PlannedReader
 from shardpack.read.read_plan import ReadPlan, plan_read
 from shardpack.read.sample import Sample
 from shardpack.read.shard_cache import ShardCache
+from shardpack.read.shard_list import ShardRun
 from shardpack.read.shard_reader import ShardReader, map_view
 from shardpack.runtime.arrays import Integers
 from shardpack.stream.block_buffer import Block, pack_block, span
@@ -167,7 +168,7 @@ class LoadReader:
     def _layered(self, shard: ShardReader, load: Load, *, may_map: bool) -> Content | None:
         """Read samples of one shard of a base with layers: a range of the base, and one of each layer, together."""
         positions, count = load.positions, len(load.positions)
-        parts = plan_layered(self._cache, positions, [shard], [(shard.number, 0, count)], self._fields)
+        parts = plan_layered(self._cache, positions, [shard], [ShardRun(shard.number, 0, count)], self._fields)
         plan = plan_block(parts, self._input.fields, shard.keys, count, mapped=may_map, views=self._views)
         if not parts or plan.num_bytes > self._max_bytes_of(shard):
             return None
