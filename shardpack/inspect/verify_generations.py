@@ -202,7 +202,8 @@ def _strays(store: Store, manifest: Manifest, named: _Named, names: Sequence[str
     """Yield files that look like parts of a dataset, but that no manifest of this one names; and unfinished work."""
     edits = {folder: _tag(store, folder) for name in names if (folder := folder_of_edit(name)) is not None}
     unnamed = set(_unnamed(names, named, tags=[tag for tag in edits.values() if tag]))
-    of_edits = {name for name in unnamed if is_edit_shard(name, set(names))}
+    there = set(names)
+    of_edits = {name for name in unnamed if is_edit_shard(name, there)}
     spared = maybe_committed(
         of_edits, unnamed, partial(_read, store), newest=manifest.generation, is_indexed=named.is_indexed
     )
