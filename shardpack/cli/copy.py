@@ -71,7 +71,7 @@ def command(
     )
     if report.left_out:
         note(
-            f"left out {plural(len(report.left_out), 'tar')} that is not whole, and of which no sample is visible: "
+            f"left out {plural(len(report.left_out), 'tar')}, not whole and without a visible sample: "
             + ", ".join(report.left_out),
             quiet=quiet,
         )

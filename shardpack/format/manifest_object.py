@@ -110,7 +110,7 @@ class ManifestObject:
 
 def shown(value: Any) -> str:
     """Return what errors say of a value: the start of it, or its type."""
-    return repr(value)[:80] if isinstance(value, (str, int, float)) else f"{a_type(value)}"
+    return repr(value)[:80] if isinstance(value, (str, int, float)) else a_type(value)
 
 
 def broken_manifest(what: str) -> CorruptManifestError:

@@ -15,8 +15,8 @@ from shardpack.errors import OptionError
 from shardpack.sources.dataset import DatasetSource, Listable
 from shardpack.sources.folder import FolderSource
 from shardpack.storage.local import LocalStore
-from shardpack.storage.open import Writable, refuse_same_store
-from shardpack.storage.url import is_url, scheme_of
+from shardpack.storage.open import Writable
+from shardpack.storage.url import is_url, options_for, scheme_of
 from shardpack.write.pack_listed import pack_listed
 from shardpack.write.place import NewDataset, Place
 from shardpack.write.report import PackReport
@@ -55,12 +55,9 @@ def pack_source(source: Packable, out: Writable, request: PackRequest, *, place:
 
 def _pack_files(source: Located, out: Writable, request: PackRequest, place: Place | None) -> PackReport:
     """Write the dataset of a folder, of an archive or its URL, or of files in a foreign format."""
-    options = None
-    if is_url(source):
-        if scheme_of(out) in (None, scheme_of(source)):  # credentials for one provider are not sent to another
-            options = request.storage_options
-        if scheme_of(out) is None:
-            request = replace(request, storage_options=None)
+    options = options_for(source, out, request.storage_options) if is_url(source) else None
+    if is_url(source) and scheme_of(out) is None:
+        request = replace(request, storage_options=None)
     from shardpack.write.pack_rows import find_rows, pack_rows  # what no other source needs
 
     if (rows := find_rows(source, request, options)) is not None:
@@ -68,7 +65,7 @@ def _pack_files(source: Located, out: Writable, request: PackRequest, place: Pla
     request.refuse_but_for("images with labels", **FOR_ROWS)
     new = NewDataset(out, request.storage_options) if place is None else place
     if place is None and not is_url(source):
-        refuse_same_store([LocalStore(source)], new.store)
+        new.refuse([LocalStore(source)])
     folder = FolderSource(
         source,
         request.layout,
