@@ -63,7 +63,7 @@ def plain_value(value: object) -> str:
         return value.isoformat()
     if isinstance(value, Decimal):
         return str(value)
-    raise TypeError(f"{a_type(value)}")
+    raise TypeError(a_type(value))
 
 
 def class_number(label: object) -> int | None:

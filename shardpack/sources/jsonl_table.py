@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+from codecs import BOM_UTF8
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -12,12 +13,10 @@ from shardpack.errors import DecodeError, SourceError
 from shardpack.sources.source import Problems
 from shardpack.sources.table_text import HEAD_BYTES, Record, TableText
 
-_MARK = b"\xef\xbb\xbf"  # of the order of bytes
-
 
 def jsonl_first_records(table: TableText, limit: int) -> list[dict[str, Any]]:
     """Return the objects in the first lines, at most `limit`; other lines are passed over."""
-    lines = table.data[:HEAD_BYTES].removeprefix(_MARK).splitlines()
+    lines = table.data[:HEAD_BYTES].removeprefix(BOM_UTF8).splitlines()
     if len(table.data) > HEAD_BYTES:
         lines.pop()
     return list(_objects(lines[:limit]))
@@ -26,7 +25,7 @@ def jsonl_first_records(table: TableText, limit: int) -> list[dict[str, Any]]:
 def jsonl_values(table: TableText, name: str) -> Iterator[tuple[str, Any]]:
     """Yield (column, value) of the columns with a name, in whatever case."""
     pattern = re.compile(rb'"\s*%b\s*"' % name.encode(), re.IGNORECASE)  # few lines are parsed in vain
-    for record in _objects(filter(pattern.search, table.data.removeprefix(_MARK).splitlines())):
+    for record in _objects(filter(pattern.search, table.data.removeprefix(BOM_UTF8).splitlines())):
         yield from ((column, value) for column, value in record.items() if column.strip().lower() == name)
 
 
@@ -46,7 +45,7 @@ def jsonl_records(table: TableText, problems: Problems) -> Iterator[Record]:
     Raises:
         SourceError: The table is empty, or its first object lacks its key.
     """
-    data = table.data.removeprefix(_MARK)
+    data = table.data.removeprefix(BOM_UTF8)
     seen = False
     for number, line in enumerate(io.BytesIO(data), start=1):
         if line.isspace():

@@ -10,6 +10,7 @@ The key is taken out of a row, and what is left is the value. Cells of CSV are t
 from __future__ import annotations
 
 import os
+from codecs import BOM_UTF8
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -111,7 +112,7 @@ def _table_rows(table: TableText, key_column: str, problems: Problems, *, withou
 
 def _json_rows(name: str, data: bytes, key_column: str, problems: Problems) -> Iterator[LabelRow]:
     try:
-        value = parse_json(data.removeprefix(b"\xef\xbb\xbf"))
+        value = parse_json(data.removeprefix(BOM_UTF8))
     except DecodeError as error:
         raise SourceError(f"{name}: {error}; correct it") from error
     if isinstance(value, dict):

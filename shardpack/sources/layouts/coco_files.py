@@ -84,9 +84,8 @@ def find_groups(tree: Tree) -> list[CocoGroup]:
     roboflow: list[CocoGroup] = []
     plain: list[str] = []
     for path in tree.folders:
-        if tree.has(f"{path}/{ROBOFLOW}".lstrip("/")):
+        if tree.has(name := f"{path}/{ROBOFLOW}".lstrip("/")):
             split = next((part for part in reversed(path.split("/")) if part.lower() in SPLITS), None)
-            name = f"{path}/{ROBOFLOW}".lstrip("/")
             roboflow.append(CocoGroup((name,), path, _base(tree, path), split=split))
         is_annotations = posixpath.basename(path).lower() == "annotations"
         for name in _json_files(tree, path) if is_annotations or not path else ():
